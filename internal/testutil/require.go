@@ -1,0 +1,57 @@
+// Package testutil is what tests of several packages share.
+package testutil
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/dockerclient"
+)
+
+// Need is something of the machine that a test cannot do without.
+type Need string
+
+// The needs that tests can have.
+const (
+	Root   Need = "root"
+	Docker Need = "docker" // a Docker Engine that answers
+)
+
+// Require skips the test on a machine that lacks one of needs, and fails it
+// where it must run: when the environment variable CI or ESTIBA_TEST_ALL is
+// set. A name that is not a Need is a program that must be on the PATH.
+func Require(t *testing.T, needs ...Need) {
+	t.Helper()
+	for _, need := range needs {
+		if err := lacks(need); err != nil {
+			if os.Getenv("CI") != "" || os.Getenv("ESTIBA_TEST_ALL") != "" {
+				t.Fatalf("this machine must have %s: %v", need, err)
+			}
+			t.Skipf("needs %s: %v", need, err)
+		}
+	}
+}
+
+func lacks(need Need) error {
+	switch need {
+	case Root:
+		if os.Geteuid() != 0 {
+			return os.ErrPermission
+		}
+		return nil
+	case Docker:
+		c, err := dockerclient.New("")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return c.Ping(ctx)
+	}
+	_, err := exec.LookPath(string(need))
+	return err
+}
