@@ -1,0 +1,26 @@
+package testutil_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+func TestEngineOfItsOwn(t *testing.T) {
+	e := testutil.StartEngine(t)
+	c := e.Client(t)
+	list, err := c.List(context.Background(), dockerclient.ListOptions{All: true})
+	if err != nil || len(list) != 0 {
+		t.Fatalf("a new engine has containers %v, %v", list, err)
+	}
+	e.Stop(t)
+	if err := c.Ping(context.Background()); err == nil {
+		t.Fatal("a stopped engine answers")
+	}
+	e.Start(t)
+	if err := c.Ping(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
