@@ -1,12 +1,8 @@
 package dockerclient_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,41 +10,6 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
 )
-
-const sleeperSource = `package main
-import "time"
-func main() { time.Sleep(time.Hour) }
-`
-
-// sleeperImage makes an image of one static program that sleeps.
-func sleeperImage(t *testing.T, c *dockerclient.Client) string {
-	t.Helper()
-	dir := t.TempDir()
-	src, bin := filepath.Join(dir, "main.go"), filepath.Join(dir, "sleeper")
-	if err := os.WriteFile(src, []byte(sleeperSource), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("go", "build", "-o", bin, src)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the sleeper: %v\n%s", err, out)
-	}
-	content, err := os.ReadFile(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	w.WriteHeader(&tar.Header{Name: "sleeper", Mode: 0o755, Size: int64(len(content))})
-	w.Write(content)
-	w.Close()
-	const ref = "estiba-test/sleeper:latest"
-	if err := c.ImportImage(context.Background(), &layer, ref, []string{`ENTRYPOINT ["/sleeper"]`, "LABEL made.by=test"}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.RemoveImage(context.Background(), ref) })
-	return ref
-}
 
 func TestLifeOfAContainer(t *testing.T) {
 	testutil.Require(t, testutil.Docker)
@@ -59,7 +20,8 @@ func TestLifeOfAContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ref := sleeperImage(t, c)
+	const ref = "estiba-test/idle:latest"
+	testutil.IdleImage(t, c, ref)
 	if img, err := c.Image(ctx, ref); err != nil || img.Labels["made.by"] != "test" {
 		t.Fatalf("Image = %+v, %v", img, err)
 	}
