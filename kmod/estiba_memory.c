@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory: of a process, and of a container's memory cgroup. */
+#include <linux/cgroup.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+
+#include "compat.h"
+#include "estiba.h"
+
+/*
+ * estiba_memory_add - adds the memory of the process of leader to u. The lock
+ * of the task keeps its mm in place, so no reference is needed. Under RCU.
+ */
+void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
+{
+	struct mm_struct *mm;
+
+	if (leader->flags & PF_KTHREAD)
+		return;
+	task_lock(leader);
+	mm = leader->mm;
+	if (mm) {
+		u->rss_pages += get_mm_rss(mm);
+		u->vsz_pages += READ_ONCE(mm->total_vm);
+		u->swap_pages += get_mm_counter(mm, MM_SWAPENTS);
+		u->peak_pages = max_t(u64, u->peak_pages,
+				      get_mm_hiwater_rss(mm));
+	}
+	task_unlock(leader);
+}
+
+#ifdef CONFIG_MEMCG
+/* File pages not used lately, of memcg and of all below it. */
+static u64 inactive_file(struct mem_cgroup *memcg)
+{
+	struct cgroup_subsys_state *css;
+	u64 pages = 0;
+
+	css_for_each_descendant_pre(css, &memcg->css) {
+		struct mem_cgroup *m = mem_cgroup_from_css(css);
+		int node, zone;
+
+		for_each_online_node(node) {
+			struct mem_cgroup_per_node *n = m->nodeinfo[node];
+
+			if (!n)
+				continue;
+			for (zone = 0; zone < MAX_NR_ZONES; zone++)
+				pages += READ_ONCE(n->lru_zone_size[zone][LRU_INACTIVE_FILE]);
+		}
+	}
+	return pages;
+}
+
+/*
+ * The container's memory cgroup: the own v2 cgroup's, if the memory controller
+ * is there; else that of the first process in the v1 hierarchy, if it is
+ * neither the root nor the shim's.
+ */
+static struct mem_cgroup *own_memcg(const struct estiba_container *c)
+{
+	struct mem_cgroup *memcg, *shims;
+
+	if (c->own && !c->own_shared) {
+		struct cgroup_subsys_state *css;
+
+		css = rcu_dereference(c->own->subsys[memory_cgrp_id]);
+		if (css)
+			return mem_cgroup_from_css(css);
+	}
+	if (!c->init || (READ_ONCE(c->init->flags) & PF_EXITING))
+		return NULL;
+	memcg = mem_cgroup_from_task(c->init);
+	shims = mem_cgroup_from_task(c->shim);
+	if (!memcg || !shims || !memcg->css.cgroup->level ||
+	    memcg->css.cgroup->root == &cgrp_dfl_root ||
+	    cgroup_is_descendant(shims->css.cgroup, memcg->css.cgroup))
+		return NULL;
+	return memcg;
+}
+
+/* estiba_memcg_read - fills c->memcg and the OOM kills. Under RCU. */
+void estiba_memcg_read(struct estiba_container *c, u64 now)
+{
+	struct mem_cgroup *memcg;
+	unsigned long limit;
+
+	if (mem_cgroup_disabled())
+		return;
+	memcg = own_memcg(c);
+	if (!memcg)
+		return;
+	limit = READ_ONCE(memcg->memory.max);
+	c->memcg.known = true;
+	c->memcg.usage = page_counter_read(&memcg->memory);
+	c->memcg.inactive_file = inactive_file(memcg);
+	c->memcg.limited = limit < PAGE_COUNTER_MAX;
+	c->memcg.limit = limit;
+	counter_feed(&c->oom_kills,
+		     atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]),
+		     now);
+}
+#else
+void estiba_memcg_read(struct estiba_container *c, u64 now)
+{
+}
+#endif

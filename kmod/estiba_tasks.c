@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the threads of a process used, with what its ended threads and its
+ * reaped children left behind in the signal structure. The same sums as in
+ * /proc/PID/stat (utime + cutime, ...) and /proc/PID/io.
+ */
+#include <linux/sched/cputime.h>
+#include <linux/sched/signal.h>
+#include <linux/seqlock.h>
+
+#include "estiba.h"
+
+struct sums {
+	u64 cpu, user, system, minor, major;
+	struct task_io_accounting io;
+};
+
+static void add_io(struct task_io_accounting *to,
+		   const struct task_io_accounting *from)
+{
+#ifdef CONFIG_TASK_XACCT
+	to->rchar += from->rchar;
+	to->wchar += from->wchar;
+	to->syscr += from->syscr;
+	to->syscw += from->syscw;
+#endif
+#ifdef CONFIG_TASK_IO_ACCOUNTING
+	to->read_bytes += from->read_bytes;
+	to->write_bytes += from->write_bytes;
+#endif
+}
+
+/* estiba_tasks_add - adds the process of leader to u. Under RCU. */
+void estiba_tasks_add(struct estiba_usage *u, struct task_struct *leader)
+{
+	struct signal_struct *sig = leader->signal;
+	struct task_struct *t;
+	unsigned long flags;
+	int seq, next = 0;
+	struct sums s;
+
+	/* A thread that ends meanwhile counts once: here or in the signal. */
+	do {
+		seq = next;
+		flags = read_seqbegin_or_lock_irqsave(&sig->stats_lock, &seq);
+		/* No exact time is kept for reaped children. */
+		s.cpu = sig->sum_sched_runtime + sig->cutime + sig->cstime;
+		s.user = sig->utime + sig->cutime;
+		s.system = sig->stime + sig->cstime;
+		s.minor = sig->min_flt + sig->cmin_flt;
+		s.major = sig->maj_flt + sig->cmaj_flt;
+		s.io = sig->ioac;
+		for_each_thread(leader, t) {
+			s.cpu += READ_ONCE(t->se.sum_exec_runtime);
+			s.user += READ_ONCE(t->utime);
+			s.system += READ_ONCE(t->stime);
+			s.minor += READ_ONCE(t->min_flt);
+			s.major += READ_ONCE(t->maj_flt);
+			add_io(&s.io, &t->ioac);
+		}
+		next = 1;
+	} while (need_seqretry(&sig->stats_lock, seq));
+	done_seqretry_irqrestore(&sig->stats_lock, seq, flags);
+
+	u->cpu_ns += s.cpu;
+	u->user_ns += s.user;
+	u->system_ns += s.system;
+	u->minor_faults += s.minor;
+	u->major_faults += s.major;
+#ifdef CONFIG_TASK_XACCT
+	u->io_read += s.io.rchar;
+	u->io_write += s.io.wchar;
+	u->io_reads += s.io.syscr;
+	u->io_writes += s.io.syscw;
+#endif
+#ifdef CONFIG_TASK_IO_ACCOUNTING
+	u->disk_read += s.io.read_bytes;
+	u->disk_write += s.io.write_bytes;
+#endif
+}

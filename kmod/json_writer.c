@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See json_writer.h. */
+#include "json_writer.h"
+
+#ifdef __KERNEL__
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+static char *text_alloc(size_t size)
+{
+	return kvmalloc(size, GFP_KERNEL_ACCOUNT);
+}
+
+static void text_free(char *text)
+{
+	kvfree(text);
+}
+#else
+#include <stdlib.h>
+#include <string.h>
+
+/* The tests replace the allocator, to make it fail. */
+extern char *json_test_alloc(size_t size);
+
+static char *text_alloc(size_t size)
+{
+	return json_test_alloc(size);
+}
+
+static void text_free(char *text)
+{
+	free(text);
+}
+#endif
+
+/* The longest decimal number, 18446744073709551615. */
+#define MAX_DIGITS 20
+/* The longest form of one byte inside a string, \u00XX. */
+#define MAX_ESCAPE 6
+
+static const char digit_pairs[] =
+	"00010203040506070809101112131415161718192021222324"
+	"25262728293031323334353637383940414243444546474849"
+	"50515253545556575859606162636465666768697071727374"
+	"75767778798081828384858687888990919293949596979899";
+
+static const char hex_digits[] = "0123456789abcdef";
+
+void json_init(struct json_writer *w, size_t hint)
+{
+	memset(w, 0, sizeof(*w));
+	if (hint < 256)
+		hint = 256;
+	if (hint > JSON_MAX_BYTES)
+		hint = JSON_MAX_BYTES;
+	w->text = text_alloc(hint);
+	if (w->text)
+		w->cap = hint;
+	else
+		w->failed = true;
+}
+
+void json_release(struct json_writer *w)
+{
+	text_free(w->text);
+	w->text = NULL;
+	w->len = 0;
+	w->cap = 0;
+}
+
+/* Makes room for more bytes; doubling keeps the copying linear in the end. */
+static bool json_grow(struct json_writer *w, size_t more)
+{
+	size_t cap = w->cap;
+	char *text;
+
+	if (w->failed || more > JSON_MAX_BYTES - w->len) {
+		w->failed = true;
+		return false;
+	}
+	while (cap - w->len < more)
+		cap = cap > JSON_MAX_BYTES / 2 ? JSON_MAX_BYTES : cap * 2;
+	text = text_alloc(cap);
+	if (!text) {
+		w->failed = true;
+		return false;
+	}
+	memcpy(text, w->text, w->len);
+	text_free(w->text);
+	w->text = text;
+	w->cap = cap;
+	return true;
+}
+
+static inline bool json_room(struct json_writer *w, size_t more)
+{
+	if (!w->failed && w->cap - w->len >= more)
+		return true;
+	return json_grow(w, more);
+}
+
+void json_raw(struct json_writer *w, const char *bytes, size_t len)
+{
+	if (!json_room(w, len))
+		return;
+	memcpy(w->text + w->len, bytes, len);
+	w->len += len;
+}
+
+/* Writes value so that it ends before end; returns where it begins. */
+static char *digits_before(char *end, u64 value)
+{
+	while (value >= 100) {
+		u64 rest = value / 100;
+
+		end -= 2;
+		memcpy(end, digit_pairs + 2 * (value - rest * 100), 2);
+		value = rest;
+	}
+	if (value >= 10) {
+		end -= 2;
+		memcpy(end, digit_pairs + 2 * value, 2);
+	} else {
+		*--end = '0' + value;
+	}
+	return end;
+}
+
+void json_number(struct json_writer *w, const char *lead, size_t lead_len,
+		 u64 value)
+{
+	char digits[MAX_DIGITS];
+	char *end = digits + MAX_DIGITS;
+	char *begin, *to;
+
+	if (!json_room(w, lead_len + MAX_DIGITS + 1))
+		return;
+	begin = digits_before(end, value);
+	to = w->text + w->len;
+	memcpy(to, lead, lead_len);
+	to += lead_len;
+	memcpy(to, begin, end - begin);
+	to += end - begin;
+	*to++ = '"';
+	w->len = to - w->text;
+}
+
+void json_hundredths(struct json_writer *w, const char *lead, size_t lead_len,
+		     u64 value)
+{
+	char digits[MAX_DIGITS];
+	char *end = digits + MAX_DIGITS;
+	char *begin, *to;
+	u64 whole = value / 100;
+
+	if (!json_room(w, lead_len + MAX_DIGITS + 4))
+		return;
+	begin = digits_before(end, whole);
+	to = w->text + w->len;
+	memcpy(to, lead, lead_len);
+	to += lead_len;
+	memcpy(to, begin, end - begin);
+	to += end - begin;
+	*to++ = '.';
+	memcpy(to, digit_pairs + 2 * (value - whole * 100), 2);
+	to += 2;
+	*to++ = '"';
+	w->len = to - w->text;
+}
+
+/*
+ * Length of the well-formed UTF-8 sequence that begins at s, 0 if there is
+ * none (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
+ */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t need, i;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+		need = 2;
+	} else if (s[0] >= 0xe0 && s[0] <= 0xef) {
+		need = 3;
+		if (s[0] == 0xe0)
+			low = 0xa0;
+		else if (s[0] == 0xed)
+			high = 0x9f;
+	} else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+		need = 4;
+		if (s[0] == 0xf0)
+			low = 0x90;
+		else if (s[0] == 0xf4)
+			high = 0x8f;
+	} else {
+		return 0;
+	}
+	if (left < need || s[1] < low || s[1] > high)
+		return 0;
+	for (i = 2; i < need; i++)
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	return need;
+}
+
+void json_text(struct json_writer *w, const char *lead, size_t lead_len,
+	       const char *bytes, size_t len)
+{
+	const unsigned char *s = (const unsigned char *)bytes;
+	size_t i = 0;
+	char *to;
+
+	if (len > (JSON_MAX_BYTES - 1) / MAX_ESCAPE ||
+	    lead_len > JSON_MAX_BYTES / 2) {
+		w->failed = true;
+		return;
+	}
+	if (!json_room(w, lead_len + len * MAX_ESCAPE + 1))
+		return;
+	to = w->text + w->len;
+	memcpy(to, lead, lead_len);
+	to += lead_len;
+	while (i < len) {
+		size_t n = utf8_length(s + i, len - i);
+
+		if (n == 0) {
+			memcpy(to, "\\ufffd", 6);
+			to += 6;
+			i++;
+		} else if (s[i] == '"' || s[i] == '\\') {
+			*to++ = '\\';
+			*to++ = s[i++];
+		} else if (s[i] < 0x20 || s[i] == 0x7f) {
+			memcpy(to, "\\u00", 4);
+			to[4] = hex_digits[s[i] >> 4];
+			to[5] = hex_digits[s[i] & 15];
+			to += 6;
+			i++;
+		} else {
+			memcpy(to, s + i, n);
+			to += n;
+			i += n;
+		}
+	}
+	*to++ = '"';
+	w->len = to - w->text;
+}
