@@ -1,0 +1,72 @@
+# Estiba. `make help` lists what a person types here.
+
+SHELL     := /bin/bash
+BIN       := build/bin
+GO        ?= go
+PROGRAMS  := exporter manager generator
+
+# What a released program says of itself; reproducible from the commit alone.
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+BRANCH    := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
+VERSIONPKG := github.com/prometheus/common/version
+LDFLAGS   := -s -w -X $(VERSIONPKG).Version=$(VERSION) -X $(VERSIONPKG).Revision=$(REVISION) -X $(VERSIONPKG).Branch=$(BRANCH)
+GOFLAGS_BUILD := -trimpath -ldflags '$(LDFLAGS)'
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: ## everything on this machine, natively: install, build, start, watch (as root; Ctrl-C stops it)
+	@echo "compiling the launcher"
+	@mkdir -p $(BIN) && cd tools && $(GO) build -o ../$(BIN)/run ./run
+	@exec $(BIN)/run
+
+.PHONY: build
+build: ## exporter, manager and generator into build/bin
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o $(BIN)/ $(addprefix ./,$(PROGRAMS))
+
+.PHONY: tools
+tools: ## the pinned Prometheus, promtool, Alertmanager and amtool into build/bin
+	tools/build.sh prometheus promtool alertmanager amtool
+
+.PHONY: kmod
+kmod: ## the kernel module for the running kernel, into build/kmod
+	$(MAKE) -C kmod O=$(CURDIR)/build/kmod
+
+.PHONY: test
+test: ## all tests that fit in 15 minutes; installs what they need (as root)
+	@test/run.sh
+
+.PHONY: test-unit
+test-unit: ## Go tests alone, with the race detector; those that need Docker or root are skipped where there is none
+	$(GO) test -race ./...
+
+.PHONY: test-kmod
+test-kmod: ## the kernel module: built, loaded and tested on Debian's kernel in QEMU
+	@test/setup.sh
+	@$(MAKE) -s build
+	test/qemu/run.sh
+
+.PHONY: test-docker
+test-docker: build ## the whole way of the data on real containers
+	@test/setup.sh
+	@tools/build.sh prometheus alertmanager
+	ESTIBA_TEST_ALL=1 $(GO) test -count=1 -v ./test/docker/
+
+.PHONY: test-rules
+test-rules: ## rules, alerts and routes, with promtool and amtool
+	@tools/build.sh promtool amtool
+	ESTIBA_TEST_ALL=1 $(GO) test -count=1 ./test/prometheus/ ./test/contract/
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: clean
+clean: ## remove what builds made; history in .run stays
+	rm -rf build
+	$(MAKE) -C kmod clean

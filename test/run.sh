@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# `make test`: installs what the tests need, then runs every suite that fits
+# in a quarter of an hour on two cores. It stops at the first suite that
+# fails; the last line says so or says that all passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# From here on a test that cannot run on this machine is a failure.
+export ESTIBA_TEST_ALL=1
+
+suites=0
+suite() {
+    local title=$1 started=$SECONDS
+    shift
+    printf '\n== %s\n' "$title"
+    if ! "$@"; then
+        printf '\n== FAILED: %s\n%d passed, 1 failed\n' "$title" "$suites"
+        exit 1
+    fi
+    suites=$((suites + 1))
+    printf '== %s: passed in %d s\n' "$title" $((SECONDS - started))
+}
+
+formatted() {
+    local wrong
+    wrong=$(git ls-files '*.go' | xargs -r gofmt -l)
+    if [ -n "$wrong" ]; then
+        printf 'gofmt would change:\n%s\n' "$wrong"
+        return 1
+    fi
+    go vet ./... && (cd tools && go vet ./run)
+}
+
+unit() {
+    # The whole-system test has a suite of its own below.
+    local packages
+    packages=$(go list ./... | grep -v '/test/docker$')
+    # shellcheck disable=SC2086
+    test/with-docker.sh go test -race -timeout 8m $packages && (cd tools && go test ./run)
+}
+
+suite "what the tests need" test/setup.sh
+suite "our programs" make -s build
+suite "the pinned Prometheus and Alertmanager" tools/build.sh prometheus promtool alertmanager amtool
+suite "format and vet" formatted
+suite "unit tests, rules, contract, borders, with a Docker Engine" unit
+suite "json writer in user space, with sanitizers" make -s -C kmod/tests
+suite "kernel module in QEMU" test/qemu/run.sh
+suite "the whole way of the data, on real containers" go test -count=1 -v -timeout 10m ./test/docker/
+
+printf '\n%d passed, 0 failed\n' "$suites"

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// loadModule builds and loads the kernel module where the kernel takes one.
+// Where it does not, the exporter reads /proc and the cgroups itself, so
+// nothing here is an error.
+func (s *system) loadModule(ctx context.Context) error {
+	const without = "without the kernel module (%s): the exporter reads /proc and the cgroups itself"
+	if _, err := os.Stat("/proc/estiba"); err == nil {
+		s.out.line("the kernel module is loaded already: it is used, and left alone at the end")
+		return nil
+	}
+	if _, err := os.Stat("/proc/modules"); err != nil {
+		s.out.line(without, "this kernel takes no modules")
+		return nil
+	}
+	headers := "/lib/modules/" + kernelRelease() + "/build"
+	if _, err := os.Stat(headers); err != nil {
+		s.installHeaders(ctx)
+		if _, err := os.Stat(headers); err != nil {
+			s.out.line(without, "no headers for this kernel at "+headers)
+			return ctx.Err()
+		}
+	}
+	object := filepath.Join(s.dirs.root, "build", "kmod")
+	if err := s.step(ctx, "building the kernel module", "build-kmod", nil,
+		"make", "-C", filepath.Join(s.dirs.root, "kmod"), "O="+object); err != nil {
+		s.out.line("%v", err)
+		s.out.line(without, "it could not be built")
+		return ctx.Err()
+	}
+	if out, err := exec.CommandContext(ctx, "insmod", filepath.Join(object, "estiba.ko")).CombinedOutput(); err != nil {
+		s.out.line(without, strings.TrimSpace(string(out)))
+		return ctx.Err()
+	}
+	s.out.line("kernel module estiba.ko loaded: cat /proc/estiba")
+	s.onDown(func() {
+		if out, err := exec.Command("rmmod", "estiba").CombinedOutput(); err != nil {
+			s.out.line("rmmod estiba: %s", strings.TrimSpace(string(out)))
+			return
+		}
+		s.out.line("kernel module unloaded")
+	})
+	return nil
+}
+
+// installHeaders tries to get this kernel's headers from the distribution.
+func (s *system) installHeaders(ctx context.Context) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	if err := s.step(ctx, "installing this kernel's headers", "apt-headers", []string{"DEBIAN_FRONTEND=noninteractive"},
+		"apt-get", "-q", "install", "-y", "--no-install-recommends", "linux-headers-"+kernelRelease()); err != nil {
+		s.out.line("this kernel's headers cannot be installed (the log is in %s)", s.dirs.relative(s.dirs.logs))
+	}
+}
