@@ -1,0 +1,50 @@
+package load
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// runIO writes a small block, waits until storage has it, and reads it back,
+// Rate times a second: many operations, few bytes.
+func runIO(ctx context.Context, p Params, q *quiet, dir string) error {
+	f, err := scratch(dir)
+	if err != nil {
+		return fmt.Errorf("load io: %w", err)
+	}
+	defer f.Close()
+	block, err := buffer(p.Block)
+	if err != nil {
+		return fmt.Errorf("load io: %w", err)
+	}
+	defer unix.Munmap(block)
+	// Written once as a whole: from then on a block is overwritten in place
+	// and fdatasync(2) has only it to write, no new extent of the file.
+	blocks := p.Bytes / p.Block
+	for n := range blocks {
+		if _, err := f.WriteAt(block, n*p.Block); err != nil {
+			return fmt.Errorf("load io: filling the file: %w", err)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("load io: filling the file: %w", err)
+	}
+	step := int64(0)
+	return every(ctx, perSecond(p.Rate), q, func() error {
+		at := step % blocks * p.Block
+		step++
+		block[0] = byte(step)
+		if _, err := f.WriteAt(block, at); err != nil {
+			return fmt.Errorf("load io: writing: %w", err)
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			return fmt.Errorf("load io: syncing: %w", err)
+		}
+		if _, err := f.ReadAt(block, at); err != nil {
+			return fmt.Errorf("load io: reading: %w", err)
+		}
+		return nil
+	})
+}

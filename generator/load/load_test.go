@@ -1,0 +1,290 @@
+package load_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/generator/load"
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// usage is what the kernel says of a process.
+type usage struct {
+	cpu                 time.Duration
+	rss                 int64 // bytes
+	calls, writtenCalls int64
+	read, written       int64 // bytes from and to storage
+}
+
+// use reads the usage of a process (proc(5)).
+func use(t *testing.T, pid int) usage {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	field := func(file, key string) int64 {
+		data, err := os.ReadFile(proc + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(data), "\n") {
+			if rest, ok := strings.CutPrefix(line, key+":"); ok {
+				n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+		}
+		t.Fatalf("no %s in %s", key, file)
+		return 0
+	}
+	u := usage{
+		rss:          field("status", "VmRSS") * kib,
+		writtenCalls: field("io", "syscw"),
+		read:         field("io", "read_bytes"),
+		written:      field("io", "write_bytes"),
+	}
+	u.calls = u.writtenCalls + field("io", "syscr")
+	threads, err := filepath.Glob(proc + "task/*/schedstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range threads {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns, err := strconv.ParseInt(strings.Fields(string(data))[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.cpu += time.Duration(ns)
+	}
+	return u
+}
+
+// storageDir is a folder on storage, where no O_DIRECT would show otherwise.
+func storageDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "estiba-load-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// start runs the load as a process of the real program.
+func start(t *testing.T, program, dir string, p load.Params) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program, append(append([]string{"load"}, p.Args()...), "--lifetime=2m", "--dir="+dir)...)
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s: %s", p.Kind, errors.String())
+		}
+	})
+	return cmd
+}
+
+func TestLoadsAreRealAndDistinct(t *testing.T) {
+	program := testutil.Build(t, "./generator")
+	dir := storageDir(t)
+	const window = 5 * time.Second
+	tests := []struct {
+		p     load.Params
+		check func(t *testing.T, u usage, perSecond func(int64) float64)
+	}{
+		{load.Params{Kind: container.KindCPU, Share: 0.15}, func(t *testing.T, u usage, _ func(int64) float64) {
+			if u.cpu < window/10 || u.cpu > window/4 {
+				t.Errorf("%s of CPU in %s, want about 15 %%", u.cpu, window)
+			}
+		}},
+		{load.Params{Kind: container.KindRAM, Bytes: 96 * mib, Rate: 1}, func(t *testing.T, u usage, _ func(int64) float64) {
+			if u.rss < 96*mib || u.rss > 116*mib {
+				t.Errorf("%d MiB resident, want 96 and the program", u.rss/mib)
+			}
+			if u.cpu > window/20 {
+				t.Errorf("%s of CPU in %s: holding memory burns CPU", u.cpu, window)
+			}
+		}},
+		{load.Params{Kind: container.KindIO, Bytes: 64 * kib, Block: 512, Rate: 100}, func(t *testing.T, u usage, perSecond func(int64) float64) {
+			if n := perSecond(u.calls); n < 50 || n > 300 {
+				t.Errorf("%.0f calls/s, want about 200", n)
+			}
+			if u.written < 4096 || perSecond(u.written) > mib {
+				t.Errorf("%.0f bytes/s reach storage, want some and less than a MiB", perSecond(u.written))
+			}
+		}},
+		{load.Params{Kind: container.KindDisk, Bytes: 16 * mib, Block: mib, Rate: 4}, func(t *testing.T, u usage, perSecond func(int64) float64) {
+			if perSecond(u.written) < 2*mib || perSecond(u.written) > 5*mib {
+				t.Errorf("%.1f MiB/s written to storage, want about 4", perSecond(u.written)/mib)
+			}
+			if perSecond(u.read) < 2*mib || perSecond(u.read) > 5*mib {
+				t.Errorf("%.1f MiB/s read from storage, want about 4", perSecond(u.read)/mib)
+			}
+			if perSecond(u.calls) > 50 {
+				t.Errorf("%.0f calls/s, want few", perSecond(u.calls))
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.p.Kind), func(t *testing.T) {
+			t.Parallel()
+			cmd := start(t, program, dir, tt.p)
+			time.Sleep(2 * time.Second) // the start is over
+			before, begin := use(t, cmd.Process.Pid), time.Now()
+			time.Sleep(window)
+			after, took := use(t, cmd.Process.Pid), time.Since(begin).Seconds()
+			tt.check(t, usage{
+				cpu: after.cpu - before.cpu, rss: after.rss,
+				calls: after.calls - before.calls, read: after.read - before.read, written: after.written - before.written,
+			}, func(n int64) float64 { return float64(n) / took })
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+				t.Errorf("files in the folder: %v, %v; want none, even while the load runs", left, err)
+			}
+
+			begin = time.Now()
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("after SIGTERM: %v, want exit 0", err)
+			}
+			if d := time.Since(begin); d > time.Second {
+				t.Errorf("ended %s after SIGTERM, want at once", d)
+			}
+		})
+	}
+}
+
+// lowLimits are the class thresholds: CPU as part of a core, and resident
+// bytes on a host of 4 GB, where 0.16 % is least.
+const (
+	lowCPU    = 0.0009
+	lowMemory = 4e9 * 0.0016
+)
+
+func TestLowLoadsStayUnderTheClassThresholds(t *testing.T) {
+	program := testutil.Build(t, "./generator")
+	dir := storageDir(t)
+	const window = 30 * time.Second
+	for _, p := range []load.Params{
+		{Kind: container.KindCPU, Share: 0.0002},
+		{Kind: container.KindRAM, Bytes: 512 * kib, Rate: 0.1},
+		{Kind: container.KindIO, Bytes: 64 * kib, Block: 512, Rate: 0.1},
+		{Kind: container.KindDisk, Bytes: 4 * mib, Block: 256 * kib, Rate: 0.1},
+	} {
+		t.Run(string(p.Kind), func(t *testing.T) {
+			t.Parallel()
+			cmd := start(t, program, dir, p)
+			time.Sleep(2 * time.Second)
+			before := use(t, cmd.Process.Pid)
+			time.Sleep(window)
+			after := use(t, cmd.Process.Pid)
+			if share := float64(after.cpu-before.cpu) / float64(window); share > lowCPU {
+				t.Errorf("CPU %.3f %% of a core, want at most %.3f", share*100, lowCPU*100)
+			} else if after.cpu == before.cpu {
+				t.Error("no CPU at all: it does none of its work")
+			}
+			if float64(after.rss) > lowMemory {
+				t.Errorf("%d kB resident, want at most %.0f", after.rss/kib, lowMemory/kib)
+			}
+			t.Logf("CPU %.4f %%, %d kB resident", float64(after.cpu-before.cpu)/float64(window)*100, after.rss/kib)
+			switch p.Kind {
+			case container.KindIO:
+				if n := after.writtenCalls - before.writtenCalls; n < 1 || n > 10 {
+					t.Errorf("%d writes, want one each ten seconds", n)
+				}
+			case container.KindDisk:
+				if after.written-before.written < 256*kib || after.read-before.read < 256*kib {
+					t.Error("no block went to storage and back")
+				}
+			}
+		})
+	}
+}
+
+func TestLoadEndsByItself(t *testing.T) {
+	program := testutil.Build(t, "./generator")
+	begin := time.Now()
+	out, err := exec.Command(program, "load", "--kind=cpu", "--share=0.01", "--lifetime=1s").CombinedOutput()
+	if d := time.Since(begin); err != nil || len(out) != 0 || d < time.Second || d > 10*time.Second {
+		t.Errorf("ended after %s: %v, %q; want exit 0 after 1s, nothing said", d, err, out)
+	}
+}
+
+func TestLoadThatCannotWorkSaysSo(t *testing.T) {
+	program := testutil.Build(t, "./generator")
+	out, err := exec.Command(program, "load", "--kind=io", "--bytes=4096", "--block=512", "--rate=1", "--lifetime=1m", "--dir=/nowhere").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "/nowhere") {
+		t.Errorf("= %v, %q; want a failure that names the folder", err, out)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := []load.Params{
+		{Kind: container.KindCPU, Share: 1},
+		{Kind: container.KindRAM, Bytes: 1, Rate: 0.1},
+		{Kind: container.KindIO, Bytes: 512, Block: 512, Rate: 1},
+		{Kind: container.KindDisk, Bytes: 8192, Block: 4096, Rate: 1},
+	}
+	for _, p := range good {
+		if err := p.Validate(); err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+	bad := []load.Params{
+		{},
+		{Kind: "gpu", Bytes: 1, Rate: 1},
+		{Kind: container.KindCPU},
+		{Kind: container.KindCPU, Share: 1.1},
+		{Kind: container.KindRAM, Bytes: 0, Rate: 1},
+		{Kind: container.KindRAM, Bytes: 1 << 40, Rate: 1},
+		{Kind: container.KindRAM, Bytes: 1},
+		{Kind: container.KindIO, Bytes: 512, Block: 1024, Rate: 1},
+		{Kind: container.KindIO, Bytes: 512, Rate: 1},
+		{Kind: container.KindDisk, Bytes: 8192, Block: 512, Rate: 1},
+	}
+	for _, p := range bad {
+		if p.Validate() == nil {
+			t.Errorf("%+v: accepted", p)
+		}
+	}
+}
+
+// Two loads in one folder have files of their own.
+func TestTwoLoadsInOneFolder(t *testing.T) {
+	program := testutil.Build(t, "./generator")
+	dir := storageDir(t)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			out, err := exec.Command(program, "load", "--kind=disk", "--bytes=1048576", "--block=262144", "--rate=20", "--lifetime=1s", "--dir="+dir).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	both.Wait()
+}

@@ -1,0 +1,92 @@
+// Command generator creates stress containers, so that there is something to
+// manage. README.md says what they are.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/estiba/estiba/generator/fleet"
+	"github.com/estiba/estiba/generator/load"
+	"github.com/estiba/estiba/generator/lock"
+	"github.com/estiba/estiba/internal/logging"
+)
+
+// Exit codes. exitLocked is EX_TEMPFAIL of sysexits.h: try again later.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitLocked = 75
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(execute(ctx, os.Args[1:]))
+}
+
+func execute(ctx context.Context, args []string) int {
+	s, err := parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "generator: %v\n", err)
+		return exitUsage
+	}
+	if s.Command == "load" {
+		return runLoad(ctx, s)
+	}
+	logger, err := logging.New(os.Stderr, *s.Log)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "generator: %v\n", err)
+		return exitUsage
+	}
+	a, err := newApp(s, logger)
+	if err == nil {
+		defer a.docker.Close()
+		switch s.Command {
+		case "run":
+			err = a.run(ctx)
+		case "once":
+			err = a.once(ctx)
+		default:
+			err = a.clean(ctx)
+		}
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, lock.ErrHeld):
+		level.Warn(logger).Log("msg", "nothing done: this generator is already running", "err", err)
+		return exitLocked
+	case errors.Is(err, fleet.ErrPartial):
+		level.Error(logger).Log("msg", "not all was done", "err", err)
+		return exitFailed
+	}
+	level.Error(logger).Log("msg", s.Command+" failed", "err", err)
+	return exitFailed
+}
+
+// runLoad is the container's program. It ends at the signal even while a step
+// still waits for storage.
+func runLoad(ctx context.Context, s settings) int {
+	ctx, cancel := context.WithTimeout(ctx, s.Lifetime)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- load.Run(ctx, s.Load, s.LoadDir) }()
+	select {
+	case <-ctx.Done():
+		return exitOK
+	case err := <-failed:
+		if err != nil && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "generator: %v\n", err)
+			return exitFailed
+		}
+		return exitOK
+	}
+}
