@@ -19,9 +19,13 @@ upstream() {
     esac
 }
 
-# version is the pinned release; module v0.313.5 of Prometheus is 3.13.5.
+# version is the pinned release. Module v0.313.5 of Prometheus is release 3.13.5.
 version() {
-    (cd "$1" && go list -m -f '{{.Version}}' "$(upstream "$1")") | sed 's/^v0\.\([0-9]\)\([0-9]*\)\./\1.\2./; s/^v//'
+    module_version=$(cd "$1" && go list -m -f '{{.Version}}' "$(upstream "$1")")
+    case $1 in
+    .) echo "$module_version" | sed 's/^v0\.\([0-9]\)/\1./' ;;
+    *) echo "${module_version#v}" ;;
+    esac
 }
 
 stamp() { echo "$(cksum <"$1/go.sum") $(cksum <build.sh) $(go env GOVERSION)"; }
