@@ -1,0 +1,394 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/estiba/estiba/internal/web"
+	"github.com/estiba/estiba/manager/audit"
+	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/enforce"
+	"github.com/estiba/estiba/manager/policy"
+	"github.com/estiba/estiba/manager/promql"
+	"github.com/estiba/estiba/manager/status"
+)
+
+const (
+	// recalled is how many outcomes of earlier runs are read back, for
+	// cooldowns and the status page.
+	recalled = 1000
+	webGrace = 3 * time.Second
+)
+
+// App is the running manager.
+type App struct {
+	o        Options
+	brain    *brain
+	audit    *audit.Log
+	enforcer *enforce.Enforcer
+	metrics  *status.Metrics
+	store    *status.Store
+	server   *web.Server
+	policy   atomic.Pointer[loaded]
+
+	reloading sync.Mutex
+
+	mu     sync.Mutex // guards memory
+	memory policy.Memory
+
+	// Of the tick loop alone.
+	unfinished []audit.Record // intents of an earlier run without outcome
+	lastResult status.TickResult
+}
+
+func newBrain(o Options) (*brain, error) {
+	client, err := promql.New(o.PrometheusURL, o.Host, queryTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return &brain{
+		engine: o.Engine, client: client, endpoints: newEndpoints(client, o.PrometheusURL),
+		self: o.Self, dryRun: o.DryRun, now: o.Now,
+	}, nil
+}
+
+// New reads the policy, opens the record and binds the listener, so that every
+// mistake is found before anything runs. Run must be called to release them.
+func New(o Options) (*App, error) {
+	b, err := newBrain(o)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{o: o, brain: b, metrics: status.NewMetrics(), store: status.NewStore(), lastResult: status.TickOK}
+	if err := a.Reload(); err != nil {
+		return nil, err
+	}
+	if a.audit, err = audit.Open(o.AuditFile, audit.Options{Recent: recalled}); err != nil {
+		return nil, err
+	}
+	a.recall()
+	eo := enforce.Options{Reader: o.Engine, Record: a.audit, Now: o.Now, Done: a.done}
+	if !o.DryRun {
+		eo.Live = enforce.Live{Reader: o.Engine, Actor: o.Engine}
+	}
+	a.enforcer = enforce.New(eo)
+	if a.server, err = web.Listen(o.Web, a.handler(), o.Logger); err != nil {
+		a.audit.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Addr is the address of the status page.
+func (a *App) Addr() net.Addr { return a.server.Addr() }
+
+// Reload reads the policy file again. A file with mistakes changes nothing.
+func (a *App) Reload() error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	l, err := func() (*loaded, error) {
+		c, err := loadPolicy(a.o.ConfigFile)
+		if err != nil {
+			return nil, err
+		}
+		return a.brain.load(c)
+	}()
+	a.metrics.Reloaded(err == nil)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(l.config.Rules))
+	dry := true
+	for i, r := range l.config.Rules {
+		names[i] = r.Name
+		dry = dry && l.config.EffectiveMode(r, a.o.DryRun) == config.ModeDryRun
+	}
+	a.metrics.Rules(names, l.config.MaxKillsPerTick, dry)
+	a.store.SetDryRun(dry)
+	a.policy.Store(l)
+	return nil
+}
+
+// recall takes over what the record knows of earlier runs.
+func (a *App) recall() {
+	a.memory = policy.Memory{LastKill: map[string]time.Time{}, DryKilled: map[policy.Candidate]time.Time{}}
+	for _, rec := range a.audit.Recent() {
+		a.metrics.Remember(rec)
+		a.store.Killed(rec)
+		switch rec.Outcome {
+		case audit.OutcomeDone, audit.OutcomeFailed, audit.OutcomeUnknown, audit.OutcomeDryRun:
+			a.remember(rec.Rule, rec.Mode, rec.Time, "")
+		}
+		if rec.Outcome == audit.OutcomeDryRun {
+			a.memory.DryKilled[policy.Candidate{Rule: rec.Rule, ID: rec.Container}] = rec.StartedAt
+		}
+	}
+	a.unfinished = a.audit.Unfinished()
+	if n := a.audit.Skipped(); n > 0 {
+		level.Warn(a.o.Logger).Log("msg", "the audit file has lines that are no records", "file", a.o.AuditFile, "lines", n)
+	}
+}
+
+// remember notes that a rule acted at a time, on the data of a snapshot.
+func (a *App) remember(rule string, mode policy.Mode, at time.Time, sequence string) {
+	if at.After(a.memory.LastKill[rule]) {
+		a.memory.LastKill[rule] = at
+	}
+	if mode != policy.Live {
+		return
+	}
+	if at.After(a.memory.LastAct) {
+		a.memory.LastAct = at
+	}
+	if sequence != "" {
+		a.memory.ActSequence = sequence
+	}
+}
+
+// Run ticks and serves until ctx ends, then waits for acts under way.
+func (a *App) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		if err := a.server.Serve(ctx, webGrace); err != nil {
+			cancel(err)
+		}
+	}()
+	level.Info(a.o.Logger).Log("msg", "manager started", "address", a.Addr(), "prometheus", a.o.PrometheusURL,
+		"policy", policyName(a.o.ConfigFile), "dry_run", a.store.DryRun(), "audit", a.o.AuditFile)
+	a.loop(ctx)
+	a.enforcer.Wait(context.Background()) // each act has a time limit of its own
+	wg.Wait()
+	err := a.audit.Close()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+func policyName(path string) string {
+	if path == "" {
+		return "built-in one-of-each-kind"
+	}
+	return path
+}
+
+// loop ticks at the policy's interval, measured from start to start. A tick
+// that takes longer is followed by the next one at once.
+func (a *App) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		begun := time.Now()
+		a.tick(ctx)
+		timer.Reset(max(0, a.policy.Load().config.Interval-time.Since(begun)))
+	}
+}
+
+// tick decides once and starts what was decided. It does not wait for the
+// acts: a slow victim holds up nobody.
+func (a *App) tick(ctx context.Context) {
+	l := a.policy.Load()
+	d := decided{tick: status.Tick{Time: a.o.Now(), Result: status.TickOK}}
+	if err := a.finish(ctx); err != nil {
+		d.tick.Result, d.tick.Error = status.TickDockerError, err.Error()
+	} else {
+		d = a.brain.decide(ctx, l, a.snapshot(), a.enforcer.Busy)
+	}
+	if ctx.Err() != nil {
+		return // half a tick proves nothing
+	}
+	if d.tick.Decided {
+		a.mu.Lock()
+		a.memory.Held = d.tick.Plan.Held
+		a.forget(d.tick.Containers)
+		a.mu.Unlock()
+	}
+	for _, v := range d.tick.Plan.Victims {
+		a.order(ctx, l, d, v)
+	}
+	d.tick.Usage, _ = a.brain.client.Usage(ctx, d.tick.Time) // for showing only
+	a.metrics.Tick(d.tick)
+	a.store.Tick(d.tick)
+	a.logTick(d.tick)
+}
+
+func (a *App) order(ctx context.Context, l *loaded, d decided, v policy.Victim) {
+	for i, r := range l.config.Rules {
+		if r.Name != v.Rule.Name {
+			continue
+		}
+		a.mu.Lock()
+		a.remember(r.Name, v.Rule.Mode, a.o.Now(), d.sequence)
+		a.mu.Unlock()
+		a.enforcer.Start(ctx, enforce.Order{
+			Victim: v, Action: r.Action, Grace: r.Grace, Query: l.queries[i].String(),
+			Keep: d.keep, Classify: d.classify.classify,
+		})
+		return
+	}
+}
+
+// finish completes what an earlier run, or a full disk, left open in the
+// record. Until it is complete nobody is acted on.
+func (a *App) finish(ctx context.Context) error {
+	if len(a.unfinished) > 0 {
+		completed, err := enforce.Recover(ctx, a.o.Engine, a.audit, a.unfinished, a.o.Now())
+		for _, rec := range completed {
+			level.Warn(a.o.Logger).Log(append([]any{"msg", "completed the record of a kill that an earlier run left open"}, keyvals(rec)...)...)
+			a.metrics.Killed(rec)
+			a.store.Killed(rec)
+			a.mu.Lock()
+			a.remember(rec.Rule, rec.Mode, rec.Time, "")
+			a.mu.Unlock()
+		}
+		a.unfinished = a.unfinished[len(completed):]
+		if err != nil {
+			return fmt.Errorf("completing the record: %w", err)
+		}
+	}
+	if err := a.audit.Flush(); err != nil {
+		a.metrics.AuditFailed()
+	}
+	return nil
+}
+
+// snapshot copies the memory for one decision. After a step of the clock into
+// the past, times that lie ahead count as now: waiting for the clock to come
+// back to them could take for ever.
+func (a *App) snapshot() policy.Memory {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.o.Now()
+	if a.memory.LastAct.After(now) {
+		a.memory.LastAct = now
+	}
+	m := a.memory
+	m.LastKill = map[string]time.Time{}
+	for rule, at := range a.memory.LastKill {
+		if at.After(now) {
+			at = now
+			a.memory.LastKill[rule] = now
+		}
+		m.LastKill[rule] = at
+	}
+	m.DryKilled = map[policy.Candidate]time.Time{}
+	for k, v := range a.memory.DryKilled {
+		m.DryKilled[k] = v
+	}
+	return m
+}
+
+// forget drops paper kills of containers that are really gone.
+func (a *App) forget(listed []policy.Container) {
+	there := make(map[string]bool, len(listed))
+	for _, c := range listed {
+		there[c.ID] = true
+	}
+	for k := range a.memory.DryKilled {
+		if !there[k.ID] {
+			delete(a.memory.DryKilled, k)
+		}
+	}
+}
+
+// done takes the end of one order. It runs in the order's goroutine.
+func (a *App) done(r enforce.Result) {
+	rec := r.Record
+	a.mu.Lock()
+	if !r.Begun.IsZero() {
+		a.remember(rec.Rule, rec.Mode, r.Ended, "")
+	}
+	if rec.Outcome == audit.OutcomeDryRun {
+		a.memory.DryKilled[policy.Candidate{Rule: rec.Rule, ID: rec.Container}] = rec.StartedAt
+	}
+	a.mu.Unlock()
+	a.metrics.Killed(rec)
+	a.store.Killed(rec)
+	if r.RecordErr != nil {
+		a.metrics.AuditFailed()
+		level.Error(a.o.Logger).Log("msg", "could not write the audit file", "kill_id", rec.KillID, "outcome", rec.Outcome, "err", r.RecordErr)
+	}
+	kv := keyvals(rec)
+	switch rec.Outcome {
+	case audit.OutcomeDone:
+		level.Info(a.o.Logger).Log(append([]any{"msg", "killed"}, kv...)...)
+	case audit.OutcomeDryRun:
+		level.Info(a.o.Logger).Log(append([]any{"msg", "would have killed"}, kv...)...)
+	case audit.OutcomeAlreadyGone:
+		level.Info(a.o.Logger).Log(append([]any{"msg", "was gone before the kill"}, kv...)...)
+	default:
+		level.Warn(a.o.Logger).Log(append([]any{"msg", "did not kill"}, kv...)...)
+	}
+}
+
+func keyvals(rec audit.Record) []any {
+	kv := []any{"kill_id", rec.KillID, "outcome", rec.Outcome, "mode", rec.Mode, "action", rec.Action, "rule", rec.Rule,
+		"kind", rec.Kind, "container", rec.Container, "name", rec.Name, "image", rec.Image, "value", rec.Value, "reason", rec.Reason}
+	if rec.Guard != "" {
+		kv = append(kv, "guard", rec.Guard)
+	}
+	if rec.Found != "" {
+		kv = append(kv, "found", rec.Found)
+	}
+	if rec.Error != "" {
+		kv = append(kv, "err", rec.Error)
+	}
+	return append(kv, "duration", rec.Duration)
+}
+
+// logTick says when ticks begin to end otherwise than before, not each time.
+func (a *App) logTick(t status.Tick) {
+	for _, r := range t.Rules {
+		if r.Error != "" {
+			level.Debug(a.o.Logger).Log("msg", "a rule's answer is of no use", "rule", r.Name, "err", r.Error)
+		}
+	}
+	if t.Result == a.lastResult {
+		return
+	}
+	a.lastResult = t.Result
+	if t.Result == status.TickOK {
+		level.Info(a.o.Logger).Log("msg", "ticks are ok again")
+		return
+	}
+	level.Warn(a.o.Logger).Log("msg", "nobody is killed", "result", t.Result, "err", t.Error)
+}
+
+func (a *App) handler() http.Handler {
+	return status.Handler(status.Site{
+		Store: a.store, Metrics: a.metrics, Now: a.o.Now,
+		Reload: func() error {
+			err := a.Reload()
+			a.logReload(err)
+			return err
+		},
+	})
+}
+
+func (a *App) logReload(err error) {
+	if err != nil {
+		level.Error(a.o.Logger).Log("msg", "the policy was not reloaded; the one before it holds", "err", err)
+		return
+	}
+	level.Info(a.o.Logger).Log("msg", "policy reloaded", "policy", policyName(a.o.ConfigFile))
+}
+
+// ReloadAndLog is what SIGHUP does.
+func (a *App) ReloadAndLog() { a.logReload(a.Reload()) }

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/estiba/estiba/internal/web"
+	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/enforce"
+	"github.com/estiba/estiba/manager/policies"
+)
+
+// Engine is the Docker Engine as the manager uses it.
+type Engine interface {
+	enforce.Reader
+	enforce.Actor
+}
+
+// Options is all that a manager is made of.
+type Options struct {
+	ConfigFile    string // policy file; "" is the built-in one-of-each-kind
+	PrometheusURL string
+	Host          string // value of the label host; "" asks for all
+	AuditFile     string
+	DryRun        bool
+	Web           web.Config
+	Engine        Engine
+	// Self is what the manager knows of the container it runs in, if any.
+	Self   Self
+	Logger log.Logger
+	Now    func() time.Time
+}
+
+// loadPolicy reads the policy file, or the built-in one.
+func loadPolicy(path string) (*config.Config, error) {
+	if path == "" {
+		return config.Parse(policies.OneOfEachKind)
+	}
+	return config.Load(path)
+}

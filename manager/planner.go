@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/policy"
+	"github.com/estiba/estiba/manager/status"
+)
+
+// plan decides once and prints it. It holds nothing that could act: no
+// enforcer, no killer, no record.
+func plan(ctx context.Context, o Options, output string, stdout io.Writer) error {
+	b, err := newBrain(o)
+	if err != nil {
+		return err
+	}
+	c, err := loadPolicy(o.ConfigFile)
+	if err != nil {
+		return err
+	}
+	l, err := b.load(c)
+	if err != nil {
+		return err
+	}
+	t := b.decide(ctx, l, policy.Memory{}, func(string) bool { return false }).tick
+	t.Usage, _ = b.client.Usage(ctx, t.Time)
+	dry := true
+	for _, r := range c.Rules {
+		dry = dry && c.EffectiveMode(r, o.DryRun) == config.ModeDryRun
+	}
+	d := status.Describe(t, 1, dry)
+	if output == "json" {
+		return printJSON(stdout, d)
+	}
+	printPlan(stdout, d)
+	if !t.Decided {
+		return fmt.Errorf("%s: %s", d.Result, d.Error)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(v)
+}
+
+func printPlan(w io.Writer, d status.Decisions) {
+	p := paint{on: isTerminal(w)}
+	for _, r := range d.Rules {
+		fmt.Fprintf(w, "rule %s: %s, %s\n", p.bold(r.Name), r.Action, r.Mode)
+		for _, line := range strings.Split(strings.TrimSpace(r.Query), "\n") {
+			fmt.Fprintf(w, "    %s\n", p.dim(line))
+		}
+		if r.Error != "" {
+			fmt.Fprintf(w, "    %s\n", p.red("no data: "+r.Error))
+		}
+	}
+	if d.Result != status.TickOK {
+		fmt.Fprintf(w, "%s\n", p.red(fmt.Sprintf("%s: %s", d.Result, d.Error)))
+	}
+	age := "not known"
+	if d.DataAge != nil {
+		age = fmt.Sprintf("%.1f s", *d.DataAge)
+	}
+	fmt.Fprintf(w, "data age %s; %d would be killed, %d of %d containers in scope, budget left %d\n\n",
+		age, d.KillsPlanned, d.InScope, len(d.Containers), d.BudgetLeft)
+	rows := [][]string{{"VERDICT", "REASON", "RULE", "VALUE", "KIND", "CLASS", "ID", "NAME", "PROTECTED BY"}}
+	for _, r := range d.Containers {
+		reason, value, why := string(r.Reason), "-", make([]string, len(r.Protected))
+		if r.Wait > 0 {
+			reason += fmt.Sprintf(" (%.0f s left)", r.Wait)
+		}
+		if r.Value != nil {
+			value = fmt.Sprintf("%.4g", *r.Value)
+		}
+		for i, one := range r.Protected {
+			why[i] = string(one)
+		}
+		rows = append(rows, []string{string(r.Decision), reason, dash(r.Rule), value, dash(r.Kind), dash(r.Class),
+			container.ShortID(r.ID), r.Name, dash(strings.Join(why, ","))})
+	}
+	printTable(w, rows, func(row []string, cell string) string {
+		if row[0] == string(policy.Kill) {
+			return p.red(cell)
+		}
+		return cell
+	})
+}

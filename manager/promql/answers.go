@@ -1,0 +1,106 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/estiba/estiba/manager/policy"
+)
+
+// Result is one rule's answer, ready for the decision.
+type Result struct {
+	Answer policy.Answer
+	Err    error         // why it is unusable
+	Failed bool          // Prometheus itself failed, as opposed to answering nonsense
+	Reach  time.Duration // how far back the query looks
+}
+
+// Ask evaluates all queries at one moment, side by side, with the start and
+// the history of every container they name.
+func (c *Client) Ask(ctx context.Context, queries []Expr, at time.Time) []Result {
+	results := make([]Result, len(queries))
+	rows := make([][]Row, len(queries))
+	var starts map[string]time.Time
+	var startsErr error
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		starts, startsErr = c.starts(ctx, at)
+	}()
+	for i, q := range queries {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if rows[i], results[i].Err = c.Vector(ctx, q, at); results[i].Err == nil {
+				results[i].Reach, results[i].Err = c.recorded.reachOf(ctx, c.api, q, at)
+			}
+		}()
+	}
+	wg.Wait()
+
+	histories := map[time.Duration]history{}
+	for i := range results {
+		r := &results[i]
+		if r.Err == nil && startsErr != nil {
+			r.Err = startsErr
+		}
+		if r.Err == nil && r.Reach > 0 && len(rows[i]) > 0 {
+			h, asked := histories[r.Reach]
+			if !asked {
+				h = c.history(ctx, r.Reach, at)
+				histories[r.Reach] = h
+			}
+			r.Err = h.err
+		}
+		if r.Err == nil {
+			r.Answer.Samples, r.Err = samples(rows[i], starts, histories[r.Reach])
+		}
+		if r.Err != nil {
+			r.Answer = policy.Answer{Unusable: true}
+			r.Failed = !errors.Is(r.Err, ErrUnusable)
+		}
+	}
+	return results
+}
+
+func samples(rows []Row, starts map[string]time.Time, h history) ([]policy.Sample, error) {
+	list := make([]policy.Sample, 0, len(rows))
+	for _, row := range rows {
+		id := string(row.Labels["id"])
+		if id == "" {
+			return nil, fmt.Errorf("%w: a row without the label id", ErrUnusable)
+		}
+		list = append(list, policy.Sample{ID: id, Value: row.Value, Start: starts[id], WindowFilled: h.filled(id)})
+	}
+	return list, nil
+}
+
+const startQuery = `estiba_container_start_time_seconds`
+
+// starts is when each container's measured life began, by label id. One that
+// has two answers is left out: then nobody knows which life was measured.
+func (c *Client) starts(ctx context.Context, at time.Time) (map[string]time.Time, error) {
+	query, err := c.Parse(startQuery)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.Vector(ctx, query, at)
+	if err != nil {
+		return nil, fmt.Errorf("start times: %w", err)
+	}
+	starts := make(map[string]time.Time, len(rows))
+	for _, r := range rows {
+		id := string(r.Labels["id"])
+		if _, twice := starts[id]; twice || math.IsNaN(r.Value) || math.IsInf(r.Value, 0) || r.Value <= 0 {
+			starts[id] = time.Time{}
+			continue
+		}
+		starts[id] = unix(r.Value)
+	}
+	return starts, nil
+}

@@ -1,0 +1,85 @@
+package promql
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// Expr is a query that has been parsed once.
+type Expr struct {
+	text  string
+	names []string      // metric names that its selectors ask for
+	reach time.Duration // how far into the past it looks on its own
+}
+
+// String is the query as it is sent to Prometheus.
+func (e Expr) String() string { return e.text }
+
+// ParseExpr parses query and, with a host, puts the matcher host="…" into
+// every selector of it, so that it can see that host alone.
+func ParseExpr(query, host string) (Expr, error) {
+	tree, err := parser.NewParser(parser.Options{}).ParseExpr(query)
+	if err != nil {
+		return Expr{}, fmt.Errorf("parsing query: %w", err)
+	}
+	if host != "" {
+		if err := onlyHost(tree, host); err != nil {
+			return Expr{}, err
+		}
+	}
+	e := Expr{text: strings.TrimSpace(query)}
+	if host != "" {
+		e.text = tree.String()
+	}
+	parser.Inspect(tree, func(n parser.Node, path []parser.Node) error {
+		s, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		e.names = append(e.names, metricName(s))
+		reach := s.OriginalOffset
+		for _, above := range path {
+			switch a := above.(type) {
+			case *parser.MatrixSelector:
+				reach += a.Range
+			case *parser.SubqueryExpr:
+				reach += a.Range + a.OriginalOffset
+			}
+		}
+		e.reach = max(e.reach, reach)
+		return nil
+	})
+	return e, nil
+}
+
+// onlyHost adds the matcher to each selector. Matchers that stand there stay and
+// must hold too, so a query that names another host finds nothing.
+func onlyHost(tree parser.Expr, host string) error {
+	want, err := labels.NewMatcher(labels.MatchEqual, "host", host)
+	if err != nil {
+		return fmt.Errorf("host %q: %w", host, err)
+	}
+	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			s.LabelMatchers = append(s.LabelMatchers, want)
+		}
+		return nil
+	})
+	return nil
+}
+
+func metricName(s *parser.VectorSelector) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	for _, m := range s.LabelMatchers {
+		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
+}
