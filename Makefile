@@ -34,8 +34,8 @@ tools: ## the pinned Prometheus, promtool, Alertmanager and amtool into build/bi
 	tools/build.sh prometheus promtool alertmanager amtool
 
 .PHONY: kmod
-kmod: ## the kernel module for the running kernel, into build/kmod
-	$(MAKE) -C kmod O=$(CURDIR)/build/kmod
+kmod: ## the kernel module for the running kernel (more: make -C kmod help)
+	$(MAKE) -C kmod
 
 .PHONY: test
 test: ## all tests that fit in 15 minutes; installs what they need (as root)

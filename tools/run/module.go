@@ -30,14 +30,13 @@ func (s *system) loadModule(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	object := filepath.Join(s.dirs.root, "build", "kmod")
-	if err := s.step(ctx, "building the kernel module", "build-kmod", nil,
-		"make", "-C", filepath.Join(s.dirs.root, "kmod"), "O="+object); err != nil {
+	source := filepath.Join(s.dirs.root, "kmod")
+	if err := s.step(ctx, "building the kernel module", "build-kmod", nil, "make", "-C", source); err != nil {
 		s.out.line("%v", err)
 		s.out.line(without, "it could not be built")
 		return ctx.Err()
 	}
-	if out, err := exec.CommandContext(ctx, "insmod", filepath.Join(object, "estiba.ko")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "insmod", filepath.Join(source, "estiba.ko")).CombinedOutput(); err != nil {
 		s.out.line(without, strings.TrimSpace(string(out)))
 		return ctx.Err()
 	}
