@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -82,6 +83,9 @@ func parse(args []string) (settings, error) {
 	inside.Flag("lifetime", "When to end by itself.").Required().DurationVar(&s.Lifetime)
 	inside.Flag("dir", "io and disk: folder for the file.").Default(image.DataDir).StringVar(&s.LoadDir)
 
+	if len(args) == 0 {
+		return settings{}, errors.New("no command: run, once or clean; try --help")
+	}
 	command, err := app.Parse(args)
 	if err != nil {
 		return settings{}, fmt.Errorf("%w, try --help", err)
