@@ -160,3 +160,25 @@ func TestFollowerReadsWhatIsAppended(t *testing.T) {
 		t.Errorf("lines = %q, want %q", got, want)
 	}
 }
+
+func TestWhatIsShown(t *testing.T) {
+	if got, want := batchLine(`level=info ts=2026-01-02T03:04:05Z caller=fleet.go:93 msg="created 10 containers: 1 ram high" batch=x`),
+		"generator: created 10 containers: 1 ram high"; got != want {
+		t.Errorf("batchLine = %q, want %q", got, want)
+	}
+	for _, tt := range []struct {
+		line, want string
+		done       bool
+	}{
+		{`{"phase":"intent","name":"a"}`, "", false},
+		{`not json`, "", false},
+		{`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"done"}`,
+			"manager: remove 0123456789ab a (kind io, rule surplus): done", true},
+		{`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"refused","guard":"last_of_kind"}`,
+			"manager: remove 0123456789ab a (kind io, rule surplus): refused, last_of_kind", false},
+	} {
+		if got, done := killLine(tt.line); got != tt.want || done != tt.done {
+			t.Errorf("killLine(%s) = %q, %v, want %q, %v", tt.line, got, done, tt.want, tt.done)
+		}
+	}
+}

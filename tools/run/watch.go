@@ -85,29 +85,37 @@ func (s *system) watch(ctx context.Context) error {
 	}
 }
 
-// batchLine is the generator's message about a batch in plain words, or "".
+// batchLine is what the generator says, in plain words.
 func batchLine(line string) string {
-	if !strings.Contains(line, "msg=\"batch") {
+	_, rest, ok := strings.Cut(line, ` msg="`)
+	if !ok {
 		return ""
 	}
-	return "generator: " + line
+	message, _, ok := strings.Cut(rest, `"`)
+	if !ok {
+		return ""
+	}
+	return "generator: " + message
 }
 
 // killLine is one outcome of the manager's record in plain words, or "", and
 // whether the container is gone by it.
 func killLine(line string) (text string, done bool) {
-	var r struct {
-		Phase, Rule, Kind, ID, Name, Reason, Action, Outcome, Mode string
-		Value                                                      json.Number
-	}
+	var r struct{ Phase, Rule, Kind, Container, Name, Action, Outcome, Guard, Error string }
 	if err := json.Unmarshal([]byte(line), &r); err != nil || r.Phase != "outcome" {
 		return "", false
 	}
-	id := r.ID
+	id := r.Container
 	if len(id) > 12 {
 		id = id[:12]
 	}
-	return fmt.Sprintf("manager: %s %s %s (%s), rule %s: %s", r.Action, id, r.Name, r.Kind, r.Rule, r.Outcome), r.Outcome == "done"
+	outcome := r.Outcome
+	for _, detail := range []string{r.Guard, r.Error} {
+		if detail != "" {
+			outcome += ", " + detail
+		}
+	}
+	return fmt.Sprintf("manager: %s %s %s (kind %s, rule %s): %s", r.Action, id, r.Name, r.Kind, r.Rule, outcome), r.Outcome == "done"
 }
 
 // runningByKind asks Prometheus how many managed containers of each kind run.
