@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+const idleRef = "estiba-test/idle:latest"
+
+// realWorld is a Docker Engine, a Prometheus and an exporter of the test's
+// own. The exporter is the only part that is not the real one: it publishes
+// what the Engine lists, so that tests can make it lie.
+type realWorld struct {
+	engine     *testutil.Engine
+	docker     *dockerclient.Client
+	prometheus string // URL
+
+	mu       sync.Mutex
+	frozen   string // when not empty, what the exporter repeats
+	down     bool
+	sequence int
+}
+
+func newRealWorld(t *testing.T) *realWorld {
+	t.Helper()
+	prometheus := testutil.Tool(t, "prometheus")
+	w := &realWorld{engine: testutil.StartEngine(t)}
+	w.docker = w.engine.Client(t)
+	testutil.IdleImage(t, w.docker, idleRef)
+	exporter := httptest.NewServer(http.HandlerFunc(w.scrape))
+	t.Cleanup(exporter.Close)
+
+	dir := t.TempDir()
+	config := fmt.Sprintf(`
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+scrape_configs:
+  - job_name: estiba
+    static_configs: [{targets: [%q]}]
+`, strings.TrimPrefix(exporter.URL, "http://"))
+	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	address := testutil.FreeAddress(t)
+	w.prometheus = "http://" + address
+	testutil.StartProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	return w
+}
+
+// scrape is the exporter: the metrics that the shipped policy asks for.
+func (w *realWorld) scrape(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down {
+		http.Error(rw, "down", http.StatusInternalServerError)
+		return
+	}
+	if w.frozen != "" {
+		fmt.Fprint(rw, w.frozen)
+		return
+	}
+	text, err := w.exposition(r.Context())
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprint(rw, text)
+}
+
+func (w *realWorld) exposition(ctx context.Context) (string, error) {
+	list, err := w.docker.List(ctx, dockerclient.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	w.sequence++
+	fmt.Fprintf(&b, "estiba_scrape_success 1\nestiba_snapshot_sequence %d\nestiba_snapshot_timestamp_seconds %.6f\n",
+		w.sequence, float64(time.Now().UnixMicro())/1e6)
+	for _, c := range list {
+		c, err := w.docker.Inspect(ctx, c.ID)
+		if err != nil {
+			continue
+		}
+		l, id := container.ParseLabels(c.Labels), container.ShortID(c.ID)
+		fmt.Fprintf(&b, "estiba_container_info{id=%q,name=%q,container_id=%q,image=%q,kind=%q,managed=\"%t\",protected=\"%t\"} 1\n",
+			id, c.Name, c.ID, c.Image, l.Kind, l.Managed, l.Protected)
+		fmt.Fprintf(&b, "estiba_container_start_time_seconds{id=%q,name=%q} %.3f\n", id, c.Name, float64(c.StartedAt.UnixMilli())/1e3)
+	}
+	return b.String(), nil
+}
+
+// freeze makes the exporter repeat what it says now, lies included.
+func (w *realWorld) freeze(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text, err := w.exposition(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.frozen = text
+}
+
+// start runs a container with Estiba's labels given as kind=cpu, managed=true.
+func (w *realWorld) start(t *testing.T, name string, labels ...string) string {
+	t.Helper()
+	m := map[string]string{}
+	for _, l := range labels {
+		k, v, _ := strings.Cut(l, "=")
+		m["estiba."+k] = v
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	id, err := w.docker.Create(ctx, dockerclient.Spec{Name: name, Image: idleRef, Labels: m, Networkless: true, MemoryBytes: 32 << 20, PIDs: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.docker.Start(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// running lists the names that run.
+func (w *realWorld) running(t *testing.T) map[string]bool {
+	t.Helper()
+	list, err := w.docker.List(context.Background(), dockerclient.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, c := range list {
+		if c.State == dockerclient.StateRunning {
+			names[c.Name] = true
+		}
+	}
+	return names
+}
+
+func (w *realWorld) mustRun(t *testing.T, names ...string) {
+	t.Helper()
+	running := w.running(t)
+	for _, n := range names {
+		if !running[n] {
+			t.Errorf("%s does not run any more", n)
+		}
+	}
+}
+
+// startManager runs the real program against the world.
+func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (process *testutil.Process, url, auditFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "policy.yml")
+	if err := os.WriteFile(file, []byte(policy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	address := testutil.FreeAddress(t)
+	auditFile = filepath.Join(dir, "audit.jsonl")
+	args := append([]string{testutil.Build(t, "./manager"), "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
+		"--docker.host=" + w.engine.Host, "--web.listen-address=" + address, "--audit.file=" + auditFile}, flags...)
+	return testutil.StartProcess(t, "manager", args...), "http://" + address, auditFile
+}
+
+// shipped is the shipped policy at a test's pace.
+func shipped(t *testing.T, name string, replace ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("policies", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace = append([]string{"interval: 10s", "interval: 1s", "max_sample_age: 20s", "max_sample_age: 4s"}, replace...)
+	return strings.NewReplacer(replace...).Replace(string(data))
+}
