@@ -1,0 +1,226 @@
+package policy
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/container"
+)
+
+func without(reason Reason) []guard {
+	var rest []guard
+	for _, g := range guards() {
+		if g.reason != reason {
+			rest = append(rest, g)
+		}
+	}
+	return rest
+}
+
+func TestCalmWorldKills(t *testing.T) {
+	w := calm()
+	p := Decide(w)
+	if len(p.Victims) != 1 || p.Victims[0].Container.ID != w.Containers[0].ID {
+		t.Fatalf("victims = %+v, want the first container", p.Victims)
+	}
+	if p.BudgetLeft != 4 {
+		t.Errorf("budget left = %d, want 4", p.BudgetLeft)
+	}
+}
+
+// Each case is a calm world with one thing wrong. The guard must refuse, and
+// without the guard there must be the wrong kill: a guard that nothing needs
+// would be dead code, one that another covers could be lost unseen.
+func TestEachGuard(t *testing.T) {
+	hour := epoch.Add(-time.Hour)
+	cases := []struct {
+		reason Reason
+		name   string
+		break_ func(*World)
+	}{
+		{AlreadyGone, "two rules want the same container", func(w *World) {
+			w.Keep = nil
+			w.Rules = append(w.Rules, Rule{Name: "second", MaxKills: 5, Mode: Live})
+			w.Answers = append(w.Answers, w.Answers[0])
+		}},
+		{NoData, "the value is NaN", func(w *World) { w.Answers[0].Samples[0].Value = math.NaN() }},
+		{NoData, "the value is infinite", func(w *World) { w.Answers[0].Samples[0].Value = math.Inf(1) }},
+		{NoData, "nobody measured when it started", func(w *World) {
+			w.Containers[0].StartedAt = time.Time{} // not looked up yet
+			w.Answers[0].Samples[0].Start = time.Time{}
+		}},
+		{NoData, "the container has two rows", func(w *World) {
+			w.Rules[0].MaxKills = 1
+			w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(w.Containers[0], 99))
+		}},
+		{Transitional, "it is paused", func(w *World) { w.Keep = nil; w.Containers[0].State = Unsteady }},
+		{Transitional, "it is being killed", func(w *World) { w.Keep = nil; w.Containers[0].State = Dying }},
+		{OutOfScope, "it is not managed", func(w *World) { w.Keep = nil; w.Containers[0].InScope = false }},
+		{Protected, "it is protected", func(w *World) { w.Containers[0].Protected = []Why{WhyLabelError} }},
+		{UnknownKind, "it declares no kind, among others that declare none", func(w *World) {
+			w.Containers[0].Kind, w.Containers[1].Kind = container.KindNone, container.KindNone
+		}},
+		{StaleSample, "the data are stale", func(w *World) { w.Data.Fresh = false }},
+		{SampleOlderThanLastAct, "the sample is older than the last kill", func(w *World) {
+			w.Memory.LastAct = w.Data.At.Add(time.Millisecond)
+		}},
+		{SampleOlderThanLastAct, "the snapshot is the one that was acted on", func(w *World) {
+			w.Memory.LastAct, w.Memory.ActSequence = w.Data.At.Add(-time.Minute), w.Data.Sequence
+		}},
+		{Restarted, "it was restarted since", func(w *World) { w.Containers[0].StartedAt = hour.Add(11 * time.Second) }},
+		{Restarted, "it started after the snapshot", func(w *World) {
+			w.Containers[0].StartedAt = w.Data.At.Add(time.Millisecond)
+			w.Answers[0].Samples[0].Start = w.Data.At.Add(-time.Second)
+		}},
+		{WindowNotFilled, "its history is short", func(w *World) { w.Answers[0].Samples[0].WindowFilled = false }},
+		{DryRunDone, "a dry run killed it before", func(w *World) {
+			w.Keep = nil
+			w.Rules[0].Mode = DryRun
+			w.Memory.DryKilled = map[Candidate]time.Time{{"r", id(0)}: hour}
+		}},
+		{PendingFor, "it has not been wanted before", func(w *World) { w.Rules[0].For = 10 * time.Second }},
+		{PendingFor, "it has been wanted on one sample over and over", func(w *World) {
+			w.Rules[0].For = 10 * time.Second
+			w.Memory.Held = map[Candidate]Hold{{"r", id(0)}: {Start: hour, First: w.Data.At, Last: w.Data.At}}
+		}},
+		{PendingFor, "it was wanted long ago, with a gap since", func(w *World) {
+			w.Rules[0].For = 10 * time.Second
+			w.Memory.Held = map[Candidate]Hold{{"r", id(0)}: {Start: hour, First: w.Data.At.Add(-time.Minute), Last: w.Data.At.Add(-30 * time.Second)}}
+		}},
+		{PendingFor, "it was wanted in an earlier life", func(w *World) {
+			w.Rules[0].For = 10 * time.Second
+			w.Memory.Held = map[Candidate]Hold{{"r", id(0)}: {Start: hour.Add(-time.Hour), First: w.Data.At.Add(-15 * time.Second), Last: w.Data.At.Add(-5 * time.Second)}}
+		}},
+		{CoolingDown, "the rule has just killed", func(w *World) {
+			w.Rules[0].Cooldown = time.Minute
+			w.Memory.LastKill = map[string]time.Time{"r": epoch.Add(-59 * time.Second)}
+		}},
+		{LastOfKind, "it is the last of its kind", func(w *World) { w.Containers[1].Kind = container.KindRAM }},
+		{LastOfKind, "the other one is paused", func(w *World) { w.Containers[1].State = Unsteady }},
+		{LastOfKind, "the other one is dying", func(w *World) { w.Containers[1].State = Dying }},
+		{LastOfKind, "the other one is out of scope", func(w *World) { w.Containers[1].InScope = false }},
+		{BudgetSpent, "the tick's budget is spent", func(w *World) { w.Budget = 0 }},
+		{BudgetSpent, "the rule's budget is spent", func(w *World) { w.Rules[0].MaxKills = 0 }},
+	}
+	tried := map[Reason]bool{}
+	for _, c := range cases {
+		t.Run(string(c.reason)+": "+c.name, func(t *testing.T) {
+			tried[c.reason] = true
+			w := calm()
+			c.break_(&w)
+			guarded, open := Decide(w), decide(w, without(c.reason))
+			if len(open.Victims) <= len(guarded.Victims) {
+				t.Errorf("without the guard %d victims, with it %d: nothing depends on it here", len(open.Victims), len(guarded.Victims))
+			}
+			found := false
+			for _, d := range guarded.Decisions {
+				found = found || d.Reason == c.reason
+			}
+			if !found {
+				t.Errorf("no decision gives the reason: %+v", guarded.Decisions)
+			}
+		})
+	}
+	for _, r := range Guards() {
+		if !tried[r] {
+			t.Errorf("guard %s has no case", r)
+		}
+	}
+}
+
+// Prometheus goes on answering for containers that are gone.
+func TestGoneContainerIsNamedAsSuch(t *testing.T) {
+	w := calm()
+	w.Containers = w.Containers[1:]
+	if p := Decide(w); len(p.Victims) != 0 || p.Decisions[0].Reason != AlreadyGone {
+		t.Errorf("plan = %+v", p)
+	}
+}
+
+func TestUnusableAnswerKillsNobody(t *testing.T) {
+	w := calm()
+	w.Answers[0].Unusable = true
+	if p := Decide(w); len(p.Victims) != 0 || p.Decisions[0].Reason != NoData {
+		t.Errorf("plan = %+v", p)
+	}
+}
+
+// Two rules, each of which may take one of two, must leave one.
+func TestTwoRulesLeaveTheLast(t *testing.T) {
+	w := calm()
+	w.Rules = append(w.Rules, Rule{Name: "second", MaxKills: 5, Mode: Live})
+	w.Answers = append(w.Answers, Answer{Samples: []Sample{sampleOf(w.Containers[1], 5)}})
+	p := Decide(w)
+	if len(p.Victims) != 1 || p.Decisions[1].Reason != LastOfKind {
+		t.Errorf("plan = %+v", p)
+	}
+}
+
+func TestForPassesOnDistinctSnapshots(t *testing.T) {
+	w := calm()
+	w.Rules[0].For = 10 * time.Second
+	first := w.Data.At
+	for i, want := range []int{0, 0, 0, 1} {
+		step := []time.Duration{0, 5 * time.Second, 5 * time.Second, 10 * time.Second}[i]
+		w.Data.At = first.Add(step)
+		w.Now = w.Data.At.Add(time.Second)
+		p := Decide(w)
+		if len(p.Victims) != want {
+			t.Errorf("after %s: %d victims, want %d", step, len(p.Victims), want)
+		}
+		if want == 0 {
+			if wait := p.Decisions[0].Wait; wait != 10*time.Second-step {
+				t.Errorf("after %s: wait %s", step, wait)
+			}
+		}
+		w.Memory.Held = p.Held
+	}
+}
+
+func TestHighestValueDiesFirst(t *testing.T) {
+	w := calm()
+	w.Keep, w.Budget = nil, 2
+	c := w.Containers[0]
+	w.Containers = nil
+	w.Answers[0].Samples = nil
+	for i, v := range []float64{3, math.NaN(), 9, 5} {
+		c.ID = id(i)
+		w.Containers = append(w.Containers, c)
+		w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(c, v))
+	}
+	p := Decide(w)
+	if len(p.Victims) != 2 || p.Victims[0].Value != 9 || p.Victims[1].Value != 5 {
+		t.Errorf("victims = %+v", p.Victims)
+	}
+}
+
+func TestShortAndAmbiguousIDsFindNobody(t *testing.T) {
+	w := calm()
+	w.Containers[1].ID = w.Containers[0].ID[:20] + "f" + w.Containers[0].ID[21:]
+	for _, prefix := range []string{"", "0", w.Containers[0].ID[:11], w.Containers[0].ID[:12]} {
+		w.Answers[0].Samples[0].ID = prefix
+		if p := Decide(w); len(p.Victims) != 0 {
+			t.Errorf("id %q killed %+v", prefix, p.Victims)
+		}
+	}
+	w.Answers[0].Samples[0].ID = w.Containers[0].ID
+	if p := Decide(w); len(p.Victims) != 1 {
+		t.Error("the full id found nobody")
+	}
+}
+
+func TestKeepHolds(t *testing.T) {
+	two := calm().Containers
+	keep := []Keep{{Min: 1}}
+	none := func(string) bool { return false }
+	if !KeepHolds(two, two[0], keep, none) {
+		t.Error("one of two may go")
+	}
+	if KeepHolds(two[:1], two[0], keep, none) {
+		t.Error("the last one may not go")
+	}
+	if KeepHolds(two, two[0], keep, func(id string) bool { return id == two[1].ID }) {
+		t.Error("one that is being killed counts as gone")
+	}
+}

@@ -1,0 +1,183 @@
+package policy
+
+import (
+	"math"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/estiba/estiba/internal/container"
+)
+
+// faults lists what is wrong with a plan, by the invariants that the manager
+// promises. It recomputes everything from the world and shares no code with
+// the decision.
+func faults(w World, p Plan) []string {
+	var wrong []string
+	say := func(bad bool, what string) {
+		if bad {
+			wrong = append(wrong, what)
+		}
+	}
+	byID := map[string]Container{}
+	for _, c := range w.Containers {
+		byID[c.ID] = c
+	}
+	index := map[string]int{}
+	for i, r := range w.Rules {
+		index[r.Name] = i
+	}
+	dead := map[string]bool{}
+	perRule := map[string]int{}
+	for _, v := range p.Victims {
+		c, listed := byID[v.Container.ID]
+		say(!listed, "a victim that does not run")
+		say(c.State != Running, "a victim that is paused or dying")
+		say(!c.InScope, "a victim out of scope")
+		say(len(c.Protected) > 0, "a protected victim")
+		say(len(w.Keep) > 0 && c.Kind == container.KindNone, "a victim of unknown kind under a keep rule")
+		say(!w.Data.Fresh, "a kill on stale data")
+		say(math.IsNaN(v.Value) || math.IsInf(v.Value, 0), "a kill on a value that is no number")
+		say(!c.StartedAt.IsZero() && c.StartedAt.After(w.Data.At), "a victim that started after the sample")
+		if !w.Memory.LastAct.IsZero() {
+			say(!w.Data.At.After(w.Memory.LastAct), "a kill on a sample from before the last act")
+			say(w.Data.Sequence == w.Memory.ActSequence, "a second kill on one snapshot")
+		}
+		i := index[v.Rule.Name]
+		say(w.Answers[i].Unusable, "a kill on an unusable answer")
+		rows := 0
+		for _, s := range w.Answers[i].Samples {
+			if len(s.ID) >= container.ShortIDLength && len(s.ID) <= len(c.ID) && c.ID[:len(s.ID)] == s.ID {
+				rows++
+				say(!s.WindowFilled, "a kill on a window that is not filled")
+				say(s.Start.IsZero(), "a kill on a life nobody measured")
+				say(!c.StartedAt.IsZero() && s.Start.Sub(c.StartedAt).Abs() > StartTolerance, "a victim of another life")
+			}
+		}
+		say(rows != 1, "a victim without exactly one row")
+		last, killed := w.Memory.LastKill[v.Rule.Name]
+		say(killed && w.Now.Sub(last) < v.Rule.Cooldown, "a kill within the cooldown")
+		if v.Rule.For > 0 {
+			h := p.Held[Candidate{v.Rule.Name, c.ID}]
+			say(h.Last.Sub(h.First) < v.Rule.For || !h.Last.Equal(w.Data.At), "a kill before the rule's for has passed")
+		}
+		if v.Rule.Mode == Live {
+			say(dead[c.ID], "one container killed twice")
+			dead[c.ID] = true
+		}
+		perRule[v.Rule.Name]++
+		say(perRule[v.Rule.Name] > v.Rule.MaxKills, "more kills than max_kills")
+	}
+	say(len(dead) > w.Budget, "more kills than max_kills_per_tick")
+	say(p.BudgetLeft != max(0, w.Budget-len(dead)), "a wrong budget")
+	for _, keep := range w.Keep {
+		for _, kind := range container.Kinds() {
+			before, killed := 0, 0
+			for _, c := range w.Containers {
+				if c.Kind == kind && c.InScope && c.State == Running {
+					before++
+					if dead[c.ID] {
+						killed++
+					}
+				}
+			}
+			say(killed > 0 && before-killed < keep.Min, "fewer of a kind than promised")
+		}
+	}
+	// Every container and every usable row has a word of the vocabulary.
+	known := map[Reason]bool{Chosen: true, NotSelected: true}
+	for _, r := range Guards() {
+		known[r] = true
+	}
+	said := map[string]bool{}
+	for _, d := range p.Decisions {
+		said[d.Container.ID] = true
+		say(!known[d.Reason], "a reason outside the vocabulary: "+string(d.Reason))
+		say((d.Verdict == Kill) != (d.Reason == Chosen), "a verdict that its reason contradicts")
+	}
+	for _, c := range w.Containers {
+		say(!said[c.ID], "a container without a decision")
+	}
+	return wrong
+}
+
+func TestInvariants(t *testing.T) {
+	kills := 0
+	rapid.Check(t, func(t *rapid.T) {
+		w := worlds().Draw(t, "world")
+		p := Decide(w)
+		kills += len(p.Victims)
+		for _, wrong := range faults(w, p) {
+			t.Error(wrong)
+		}
+		if again := Decide(w); !reflect.DeepEqual(again.Victims, p.Victims) {
+			t.Error("the same world gave another plan")
+		}
+	})
+	if kills == 0 {
+		t.Error("no world had a victim: the property was never tried")
+	}
+}
+
+// The invariants must be able to fail: with any one guard taken out, some
+// world breaks them. (dry_run_done only keeps a dry run from repeating itself.)
+func TestInvariantsNoticeEachMissingGuard(t *testing.T) {
+	generator := worlds()
+	for _, reason := range Guards() {
+		if reason == DryRunDone {
+			continue
+		}
+		rest, noticed := without(reason), false
+		for seed := 0; seed < 20000 && !noticed; seed++ {
+			w := generator.Example(seed)
+			noticed = len(faults(w, decide(w, rest))) > 0
+		}
+		if !noticed {
+			t.Errorf("no world in 20000 shows that guard %s is missing", reason)
+		}
+	}
+}
+
+// What a dry run decides never changes what is really done.
+func TestDryRunsShieldAndShortenNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := worlds().Draw(t, "world")
+		live := func(w World) (ids []string) {
+			for _, v := range Decide(w).Victims {
+				if v.Rule.Mode == Live {
+					ids = append(ids, v.Rule.Name+" "+v.Container.ID)
+				}
+			}
+			return ids
+		}
+		with := live(w)
+		without := w
+		without.Rules, without.Answers = nil, nil
+		for i, r := range w.Rules {
+			if r.Mode == Live {
+				without.Rules = append(without.Rules, r)
+				without.Answers = append(without.Answers, w.Answers[i])
+			}
+		}
+		if got := live(without); !reflect.DeepEqual(got, with) {
+			t.Errorf("live kills with dry-run rules %v, without them %v", with, got)
+		}
+	})
+}
+
+// Decide must not write into the memory it was given: it is called again
+// after lookups.
+func TestDecideChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := worlds().Draw(t, "world")
+		held := map[Candidate]Hold{}
+		for k, v := range w.Memory.Held {
+			held[k] = v
+		}
+		Decide(w)
+		if !reflect.DeepEqual(held, w.Memory.Held) {
+			t.Error("Decide changed the holds of the world")
+		}
+	})
+}

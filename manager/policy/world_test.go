@@ -1,0 +1,114 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/estiba/estiba/internal/container"
+)
+
+var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// id makes a container id that a test can read.
+func id(n int) string { return fmt.Sprintf("%012x%052x", n+1, 0) }
+
+// calm is a world in which its one rule may kill the first of two cpu
+// containers, and no guard has anything against that.
+func calm() World {
+	w := World{
+		Now:    epoch,
+		Data:   Data{Fresh: true, At: epoch.Add(-time.Second), Sequence: "7"},
+		Keep:   []Keep{{Min: 1}},
+		Budget: 5,
+		MaxGap: 20 * time.Second,
+		Rules:  []Rule{{Name: "r", MaxKills: 5, Mode: Live, Action: "remove"}},
+	}
+	for i := range 2 {
+		w.Containers = append(w.Containers, Container{
+			ID: id(i), Name: fmt.Sprintf("c%d", i), Kind: container.KindCPU, InScope: true, StartedAt: epoch.Add(-time.Hour),
+		})
+	}
+	w.Answers = []Answer{{Samples: []Sample{sampleOf(w.Containers[0], 10)}}}
+	return w
+}
+
+func sampleOf(c Container, value float64) Sample {
+	return Sample{ID: c.ID[:container.ShortIDLength], Value: value, Start: epoch.Add(-time.Hour), WindowFilled: true}
+}
+
+// worlds draws worlds in which everything may be wrong at once.
+func worlds() *rapid.Generator[World] {
+	return rapid.Custom(func(t *rapid.T) World {
+		n := rapid.IntRange(0, 12).Draw(t, "containers")
+		w := World{
+			Now:    epoch,
+			MaxGap: 20 * time.Second,
+			Budget: rapid.IntRange(0, 6).Draw(t, "budget"),
+			Data: Data{
+				Fresh:    rapid.IntRange(0, 9).Draw(t, "fresh") > 0,
+				At:       epoch.Add(-time.Duration(rapid.IntRange(0, 30).Draw(t, "age")) * time.Second),
+				Sequence: fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "sequence")),
+			},
+			Memory: Memory{LastKill: map[string]time.Time{}, Held: map[Candidate]Hold{}, DryKilled: map[Candidate]time.Time{}},
+		}
+		for range rapid.IntRange(0, 1).Draw(t, "keeps") {
+			w.Keep = append(w.Keep, Keep{Min: rapid.IntRange(1, 3).Draw(t, "min")})
+		}
+		starts := []time.Time{{}, epoch.Add(-time.Hour), epoch.Add(-time.Hour - 5*time.Second), epoch.Add(-time.Minute), epoch.Add(-time.Second)}
+		for i := range n {
+			c := Container{
+				ID: id(i), Name: fmt.Sprintf("c%d", i),
+				Kind:      rapid.SampledFrom(append(container.Kinds(), container.KindNone)).Draw(t, "kind"),
+				State:     rapid.SampledFrom([]State{Running, Running, Running, Unsteady, Dying}).Draw(t, "state"),
+				InScope:   rapid.IntRange(0, 3).Draw(t, "scope") > 0,
+				StartedAt: rapid.SampledFrom(starts).Draw(t, "started"),
+			}
+			if rapid.IntRange(0, 4).Draw(t, "protected") == 0 {
+				c.Protected = []Why{WhyLabel}
+			}
+			w.Containers = append(w.Containers, c)
+		}
+		if rapid.IntRange(0, 3).Draw(t, "acted") == 0 {
+			w.Memory.LastAct = epoch.Add(-time.Duration(rapid.IntRange(0, 20).Draw(t, "act")) * time.Second)
+			w.Memory.ActSequence = fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "act sequence"))
+		}
+		for r := range rapid.IntRange(1, 3).Draw(t, "rules") {
+			rule := Rule{
+				Name:     fmt.Sprintf("r%d", r),
+				For:      rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Second}).Draw(t, "for"),
+				Cooldown: rapid.SampledFrom([]time.Duration{0, 0, time.Minute}).Draw(t, "cooldown"),
+				MaxKills: rapid.IntRange(1, 6).Draw(t, "max kills"),
+				Mode:     rapid.SampledFrom([]Mode{Live, Live, DryRun}).Draw(t, "mode"),
+			}
+			if rapid.IntRange(0, 4).Draw(t, "killed before") == 0 {
+				w.Memory.LastKill[rule.Name] = epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "killed")) * time.Second)
+			}
+			w.Rules = append(w.Rules, rule)
+			a := Answer{Unusable: rapid.IntRange(0, 9).Draw(t, "unusable") == 0}
+			for range rapid.IntRange(0, n+3).Draw(t, "rows") {
+				i := rapid.IntRange(0, n+1).Draw(t, "of") // some do not exist
+				s := Sample{
+					ID:           id(i)[:rapid.SampledFrom([]int{0, 3, 12, 12, 12, 64}).Draw(t, "prefix")],
+					Value:        rapid.SampledFrom([]float64{0, 1, 2, 3, -1, math.NaN(), math.Inf(1), math.Inf(-1)}).Draw(t, "value"),
+					Start:        rapid.SampledFrom(starts).Draw(t, "sample start"),
+					WindowFilled: rapid.IntRange(0, 5).Draw(t, "window") > 0,
+				}
+				a.Samples = append(a.Samples, s)
+				if rapid.Bool().Draw(t, "held") {
+					last := epoch.Add(-time.Duration(rapid.IntRange(0, 40).Draw(t, "held last")) * time.Second)
+					w.Memory.Held[Candidate{rule.Name, id(i)}] = Hold{
+						Start: s.Start, Last: last, First: last.Add(-time.Duration(rapid.IntRange(0, 40).Draw(t, "held for")) * time.Second),
+					}
+				}
+				if rapid.IntRange(0, 9).Draw(t, "dry killed") == 0 {
+					w.Memory.DryKilled[Candidate{rule.Name, id(i)}] = starts[1]
+				}
+			}
+			w.Answers = append(w.Answers, a)
+		}
+		return w
+	})
+}
