@@ -30,38 +30,56 @@ static void add_io(struct task_io_accounting *to,
 #endif
 }
 
+static void sum_threads(struct sums *s, struct task_struct *leader)
+{
+	const struct signal_struct *sig = leader->signal;
+	struct task_struct *t;
+
+	/* No exact time is kept for reaped children. */
+	s->cpu = sig->sum_sched_runtime + sig->cutime + sig->cstime;
+	s->user = sig->utime + sig->cutime;
+	s->system = sig->stime + sig->cstime;
+	s->minor = sig->min_flt + sig->cmin_flt;
+	s->major = sig->maj_flt + sig->cmaj_flt;
+	s->io = sig->ioac;
+	for_each_thread(leader, t) {
+		s->cpu += READ_ONCE(t->se.sum_exec_runtime);
+		s->user += READ_ONCE(t->utime);
+		s->system += READ_ONCE(t->stime);
+		s->minor += READ_ONCE(t->min_flt);
+		s->major += READ_ONCE(t->maj_flt);
+		add_io(&s->io, &t->ioac);
+	}
+}
+
+/*
+ * A thread that ends meanwhile must count once, in the list or in the signal
+ * structure: the kernel moves it under the lock.
+ */
+static void sum_threads_once(struct sums *s, struct task_struct *leader)
+{
+	seqlock_t *lock = &leader->signal->stats_lock;
+	unsigned long flags;
+	int tries;
+
+	for (tries = 0; tries < 3; tries++) {
+		unsigned int seq = read_seqbegin(lock);
+
+		sum_threads(s, leader);
+		if (!read_seqretry(lock, seq))
+			return;
+	}
+	read_seqlock_excl_irqsave(lock, flags);
+	sum_threads(s, leader);
+	read_sequnlock_excl_irqrestore(lock, flags);
+}
+
 /* estiba_tasks_add - adds the process of leader to u. Under RCU. */
 void estiba_tasks_add(struct estiba_usage *u, struct task_struct *leader)
 {
-	struct signal_struct *sig = leader->signal;
-	struct task_struct *t;
-	unsigned long flags;
-	int seq, next = 0;
 	struct sums s;
 
-	/* A thread that ends meanwhile counts once: here or in the signal. */
-	do {
-		seq = next;
-		flags = read_seqbegin_or_lock_irqsave(&sig->stats_lock, &seq);
-		/* No exact time is kept for reaped children. */
-		s.cpu = sig->sum_sched_runtime + sig->cutime + sig->cstime;
-		s.user = sig->utime + sig->cutime;
-		s.system = sig->stime + sig->cstime;
-		s.minor = sig->min_flt + sig->cmin_flt;
-		s.major = sig->maj_flt + sig->cmaj_flt;
-		s.io = sig->ioac;
-		for_each_thread(leader, t) {
-			s.cpu += READ_ONCE(t->se.sum_exec_runtime);
-			s.user += READ_ONCE(t->utime);
-			s.system += READ_ONCE(t->stime);
-			s.minor += READ_ONCE(t->min_flt);
-			s.major += READ_ONCE(t->maj_flt);
-			add_io(&s.io, &t->ioac);
-		}
-		next = 1;
-	} while (need_seqretry(&sig->stats_lock, seq));
-	done_seqretry_irqrestore(&sig->stats_lock, seq, flags);
-
+	sum_threads_once(&s, leader);
 	u->cpu_ns += s.cpu;
 	u->user_ns += s.user;
 	u->system_ns += s.system;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Stands where containerd-shim-runc-v2 stands: takes its arguments (and leaves
+ * them alone), becomes subreaper, and starts one container. What it starts comes
+ * from the environment, so that the arguments stay those of a real shim:
+ *
+ *   SHIM_LOAD     arguments of /bin/load, separated by blanks; several loads
+ *                 separated by ';' become several children
+ *   SHIM_CGROUP   file cgroup.procs the container joins
+ *   SHIM_UNSHARE  letters: p pid namespace, n network namespace
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void die(const char *what)
+{
+	fprintf(stderr, "shim: %s: %s\n", what, strerror(errno));
+	_exit(1);
+}
+
+static void join(const char *procs)
+{
+	int fd = open(procs, O_WRONLY);
+
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		die(procs);
+	close(fd);
+}
+
+static void start(char *load, const char *cgroup)
+{
+	char *argv[16] = { "load" };
+	int n = 1;
+	char *save = NULL, *word;
+	pid_t child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (child)
+		return;
+	if (cgroup)
+		join(cgroup);
+	for (word = strtok_r(load, " ", &save); word && n < 15;
+	     word = strtok_r(NULL, " ", &save))
+		argv[n++] = word;
+	execv("/bin/load", argv);
+	die("exec /bin/load");
+}
+
+int main(void)
+{
+	const char *names = getenv("SHIM_UNSHARE");
+	const char *cgroup = getenv("SHIM_CGROUP");
+	const char *given = getenv("SHIM_LOAD");
+	char *loads = strdup(given ? given : "sleep");
+	char *save = NULL, *load;
+	int flags = 0;
+
+	/* A shim inside this one's container starts from nothing. */
+	clearenv();
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+		die("subreaper");
+	if (names && strchr(names, 'p'))
+		flags |= CLONE_NEWPID;
+	if (names && strchr(names, 'n'))
+		flags |= CLONE_NEWNET;
+	if (flags && unshare(flags))
+		die("unshare");
+	for (load = strtok_r(loads, ";", &save); load;
+	     load = strtok_r(NULL, ";", &save))
+		start(load, cgroup);
+	for (;;)
+		if (wait(NULL) < 0)
+			pause();
+}
