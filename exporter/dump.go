@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/estiba/estiba/exporter/source/kmod"
+)
+
+// Dump writes one snapshot of the chosen source as document version 1, so that
+// the sources can be compared.
+func Dump(ctx context.Context, c Config, out io.Writer) error {
+	s, err := newSources(c)
+	if err != nil {
+		return err
+	}
+	snap, err := s.completed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := kmod.Write(out, snap); err != nil {
+		return fmt.Errorf("writing the document: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package cgroup
+
+import (
+	"bytes"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// layout says where the hierarchies are mounted.
+type layout struct {
+	v2 string            // root of the v2 hierarchy; "" if there is none
+	v1 map[string]string // controller → root of its v1 hierarchy
+}
+
+// findLayout looks at a cgroup mount point: a v2 hierarchy itself, or a folder
+// with one v1 hierarchy each, named for its controllers ("cpu,cpuacct"), and
+// perhaps a v2 one named unified (hybrid). See cgroups(7).
+func findLayout(root string) layout {
+	l := layout{v1: map[string]string{}}
+	if exists(filepath.Join(root, "cgroup.controllers")) {
+		l.v2 = root
+		return l
+	}
+	if u := filepath.Join(root, "unified"); exists(filepath.Join(u, "cgroup.controllers")) {
+		l.v2 = u
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return l
+	}
+	for _, e := range entries {
+		if e.Name() == "unified" {
+			continue
+		}
+		for _, controller := range strings.Split(e.Name(), ",") {
+			l.v1[controller] = filepath.Join(root, e.Name())
+		}
+	}
+	return l
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// membership is a process' line in each hierarchy: controller → path; the v2
+// hierarchy has the empty name.
+type membership map[string]string
+
+// parseMembership reads /proc/PID/cgroup (cgroups(7)).
+func parseMembership(b []byte) membership {
+	m := membership{}
+	for _, line := range bytes.Split(b, []byte("\n")) {
+		parts := strings.SplitN(string(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		for _, controller := range strings.Split(parts[1], ",") {
+			m[controller] = parts[2]
+		}
+	}
+	return m
+}
+
+// place is where a container's own cgroups are: folder of each controller, and
+// of the v2 hierarchy; "" where it has none of its own.
+type place struct {
+	path                        string // below its root, for people
+	v2                          string
+	cpuacct, cpu, memory, blkio string
+}
+
+// locate finds the container's own cgroups from the membership of its first
+// process and of its shim.
+func (l layout) locate(id string, first, shim membership) place {
+	var p place
+	at := func(controller string) (string, string) {
+		own := ownPath(id, first[controller], shim[controller])
+		root := l.v2
+		if controller != "" {
+			root = l.v1[controller]
+		}
+		if own == "" || root == "" {
+			return "", ""
+		}
+		if dir := filepath.Join(root, own); exists(dir) {
+			return own, dir
+		}
+		// Seen from inside another cgroup namespace the path begins with
+		// "/.."; the places where Docker puts containers are known.
+		for _, own := range []string{"/docker/" + id, "/system.slice/docker-" + id + ".scope"} {
+			if dir := filepath.Join(root, own); exists(dir) {
+				return own, dir
+			}
+		}
+		return "", ""
+	}
+	var v1path string
+	p.path, p.v2 = at("")
+	_, p.cpuacct = at("cpuacct")
+	_, p.cpu = at("cpu")
+	_, p.blkio = at("blkio")
+	v1path, p.memory = at("memory")
+	if p.path == "" {
+		p.path = v1path
+	}
+	return p
+}
+
+// ownPath is the container's part of its first process' path: up to the
+// component that carries its id, since an init such as systemd moves itself
+// further down. Without the id in it, it is the whole path if the shim is
+// elsewhere: then it is not shared with the rest of the host.
+func ownPath(id, first, shim string) string {
+	if first == "" || first == "/" {
+		return ""
+	}
+	parts := strings.Split(first, "/")
+	for i, part := range parts {
+		if strings.Contains(part, id) {
+			return strings.Join(parts[:i+1], "/")
+		}
+	}
+	first = path.Clean(first)
+	if shim == first || strings.HasPrefix(shim, first+"/") {
+		return ""
+	}
+	return first
+}

@@ -1,0 +1,226 @@
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// userHZ is the unit of times in /proc/PID/stat and /proc/stat: fixed at 100
+// on every architecture that Linux shows to user space today (times(2)).
+const (
+	userHZ  = 100
+	tickNS  = 1e9 / userHZ
+	maxFile = 1 << 20 // no file of a process or a cgroup that is read here comes near
+)
+
+// identity tells two processes with the same PID apart.
+type identity struct {
+	pid   int
+	start uint64 // ticks of the boot clock, /proc/PID/stat field 22
+}
+
+// process is what /proc/PID/stat says (proc_pid_stat(5)).
+type process struct {
+	identity
+	comm    string
+	parent  int
+	threads uint64
+	vsz     uint64 // bytes
+	rss     uint64 // pages
+	cpu     uint64 // ticks: own and of reaped children
+	minor   uint64 // faults: own and of reaped children
+	major   uint64
+}
+
+// reader reads small files into one buffer that it reuses.
+type reader struct{ buf []byte }
+
+var errTooLong = errors.New("file is longer than it can be")
+
+// read returns the content of path; it is valid until the next call.
+func (r *reader) read(path string) ([]byte, error) {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd)
+	if r.buf == nil {
+		r.buf = make([]byte, 16<<10)
+	}
+	n := 0
+	for {
+		if n == len(r.buf) {
+			if n >= maxFile {
+				return nil, &os.PathError{Op: "read", Path: path, Err: errTooLong}
+			}
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+		m, err := syscall.Read(fd, r.buf[n:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if m == 0 {
+			return r.buf[:n], nil
+		}
+		n += m
+	}
+}
+
+// gone tells whether err says that the process or cgroup has just ended.
+func gone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENODEV)
+}
+
+var errStat = errors.New("not the format of proc_pid_stat(5)")
+
+// parseStat reads /proc/PID/stat. comm may hold any byte, brackets too: the
+// fields begin behind the last one.
+func parseStat(b []byte) (process, error) {
+	var p process
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if open < 2 || end < open || end+2 > len(b) {
+		return p, errStat
+	}
+	pid, ok := number(b[:open-1])
+	if !ok {
+		return p, errStat
+	}
+	p.pid = int(pid)
+	p.comm = string(b[open+1 : end])
+	field := 3
+	for rest := b[end+2:]; len(rest) > 0; field++ {
+		word := rest
+		if i := bytes.IndexByte(rest, ' '); i >= 0 {
+			word, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = nil
+		}
+		var to *uint64
+		switch field {
+		case 4:
+			v, ok := number(word)
+			if !ok {
+				return p, errStat
+			}
+			p.parent = int(v)
+			continue
+		case 10, 11:
+			to = &p.minor
+		case 12, 13:
+			to = &p.major
+		case 14, 15, 16, 17:
+			to = &p.cpu
+		case 20:
+			to = &p.threads
+		case 22:
+			to = &p.start
+		case 23:
+			to = &p.vsz
+		case 24:
+			to = &p.rss
+		default:
+			continue
+		}
+		v, ok := number(word)
+		if !ok {
+			return p, errStat
+		}
+		*to += v
+		if field == 24 {
+			return p, nil
+		}
+	}
+	return p, errStat
+}
+
+// number reads an unsigned decimal number.
+func number(b []byte) (uint64, bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	var v uint64
+	for _, c := range b {
+		d := c - '0'
+		if d > 9 {
+			return 0, false
+		}
+		v = v*10 + uint64(d)
+	}
+	return v, true
+}
+
+// value finds "key 123" (or "key: 123") at the start of a line.
+func value(b []byte, key string) (uint64, bool) {
+	for len(b) > 0 {
+		line := b
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			line, b = b[:i], b[i+1:]
+		} else {
+			b = nil
+		}
+		if len(line) <= len(key) || string(line[:len(key)]) != key {
+			continue
+		}
+		rest := line[len(key):]
+		if rest[0] != ' ' && rest[0] != ':' && rest[0] != '\t' {
+			continue
+		}
+		return number(bytes.Trim(rest, ": \t"))
+	}
+	return 0, false
+}
+
+// processes reads the stat of every process. One that ends meanwhile is left out.
+func (s *Source) processes() ([]process, error) {
+	dir, err := os.Open(s.config.ProcFS)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	defer dir.Close()
+	list := make([]process, 0, s.lastProcesses+16)
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			if name[0] < '1' || name[0] > '9' {
+				continue
+			}
+			if _, err := strconv.Atoi(name); err != nil {
+				continue
+			}
+			b, err := s.reader.read(s.config.ProcFS + "/" + name + "/stat")
+			if err != nil {
+				if gone(err) {
+					continue
+				}
+				return nil, fmt.Errorf("reading a process: %w", err)
+			}
+			p, err := parseStat(b)
+			if err != nil {
+				return nil, fmt.Errorf("%s/%s/stat: %w", s.config.ProcFS, name, err)
+			}
+			list = append(list, p)
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing processes: %w", err)
+		}
+	}
+	s.lastProcesses = len(list)
+	return list, nil
+}
+
+// procPath is the path of a file of a process.
+func (s *Source) procPath(pid int, file string) string {
+	return filepath.Join(s.config.ProcFS, strconv.Itoa(pid), file)
+}

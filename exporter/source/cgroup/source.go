@@ -1,0 +1,392 @@
+// Package cgroup makes snapshots from /proc and the cgroup file systems, for
+// hosts that take no kernel module: the same containers and fields, with
+// cgroups of version 1, 2 or both.
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/estiba/estiba/exporter/source"
+)
+
+// idleSample is how long the source goes without a reader before it takes a
+// sample of its own, see window.
+const idleSample = 6 * time.Second
+
+// creation is how long a container may take to get its cgroups. One that has
+// none of its own after that never gets them.
+const creation = 10 * time.Second
+
+// Config says where to look. The clocks are values so that tests can set them;
+// nil stands for the real ones.
+type Config struct {
+	ProcFS   string // "/proc"
+	CgroupFS string // "/sys/fs/cgroup"
+
+	Now      func() time.Time     // wall clock
+	Boottime func() time.Duration // boot clock
+}
+
+// Source reads /proc and the cgroup file systems.
+type Source struct {
+	config Config
+	fs     procfs.FS
+
+	mu            sync.Mutex
+	reader        reader
+	layout        layout
+	lastSnapshot  time.Duration // boot clock
+	lastProcesses int
+	sequence      uint64
+	swapless      bool   // the host has no swap at all
+	swapTotal     uint64 // kB
+	hostNetwork   string // network namespace of the host's first process
+	pageKB        uint64
+
+	shimsSeen  map[identity]shim
+	containers map[identity]*state // by shim
+	endedCPU   uint64              // ns of containers that ended
+	restCPU    uint64              // what unattributed CPU was told last
+}
+
+// state is what is kept of one container between snapshots.
+type state struct {
+	first    identity // its first process
+	place    place
+	started  uint64 // ns, boot clock
+	ledger   ledger
+	window   window
+	cpu      uint64 // ns told last
+	peakRSS  uint64 // kB
+	disk     [2]uint64
+	resolved bool
+}
+
+// New makes a source. It fails if there is no /proc at the given path.
+func New(c Config) (*Source, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Boottime == nil {
+		c.Boottime = boottime
+	}
+	fs, err := newFS(c.ProcFS)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup source: %w", err)
+	}
+	return &Source{config: c, fs: fs, pageKB: uint64(os.Getpagesize() / 1024), containers: map[identity]*state{}}, nil
+}
+
+// Name is source.Cgroup.
+func (s *Source) Name() string { return source.Cgroup }
+
+// Run keeps windows short while nobody reads: it takes a snapshot whenever the
+// last one is older than idleSample and the source is in use. It returns when
+// ctx ends.
+func (s *Source) Run(ctx context.Context, inUse func() bool) {
+	tick := time.NewTicker(idleSample / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		idle := s.config.Boottime()-s.lastSnapshot >= idleSample
+		s.mu.Unlock()
+		if idle && inUse() {
+			// An error is the next reader's to see.
+			_, _ = s.Snapshot(ctx)
+		}
+	}
+}
+
+// Snapshot collects one.
+func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	began := time.Now()
+	wall, now := s.config.Now(), s.config.Boottime()
+	snap := &source.Snapshot{Source: source.Cgroup, Schema: "1", Module: "estiba-exporter"}
+	btime, err := s.host(&snap.Host)
+	if err != nil {
+		return nil, err
+	}
+	boot := s.bootTime(btime)
+	all, err := s.processes()
+	if err != nil {
+		return nil, err
+	}
+	byPID := make(map[int]int, len(all))
+	for i := range all {
+		byPID[all[i].pid] = i
+	}
+	s.layout = findLayout(s.config.CgroupFS)
+	if s.hostNetwork, err = os.Readlink(s.procPath(1, "ns/net")); err != nil {
+		s.hostNetwork = ""
+	}
+	shims := s.shims(all, byPID)
+	owner := owners(all, byPID, shims)
+	members := make([][]int, len(shims))
+	for i, o := range owner {
+		if o >= 0 {
+			members[o] = append(members[o], i)
+		}
+	}
+	s.forgetEnded(shims)
+	total, _ := snap.Host.Get(source.MemoryTotal)
+	snap.Containers = make([]source.Container, 0, len(shims))
+	for i := range shims {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("reading containers: %w", err)
+		}
+		if len(members[i]) == 0 {
+			continue // created, not started yet, or ending
+		}
+		st, first := s.settle(&shims[i], all, members[i], now)
+		if st == nil {
+			continue
+		}
+		snap.Containers = append(snap.Containers, source.Container{})
+		c := &snap.Containers[len(snap.Containers)-1]
+		shims[i].describe(c)
+		s.container(c, st, all, first, members[i], now, total)
+	}
+	s.remainder(snap, all, owner)
+	s.sequence++
+	snap.Host.Set(source.Sequence, s.sequence)
+	snap.Host.Set(source.Realtime, uint64(wall.UnixNano()))
+	snap.Host.Set(source.Boottime, uint64(wall.UnixNano())-boot)
+	snap.Host.Set(source.ContainersFound, uint64(len(snap.Containers)))
+	snap.Host.Set(source.CollectTime, uint64(time.Since(began)))
+	s.lastSnapshot = now
+	return snap, nil
+}
+
+// settle finds the state of a shim's container and its first process (an index
+// into all, -1 for none). It gives nil while the runtime is still putting the
+// container together: what runs under the shim then is the runtime.
+func (s *Source) settle(sh *shim, all []process, members []int, now time.Duration) (*state, int) {
+	st := s.containers[sh.identity]
+	if st == nil {
+		st = &state{}
+	}
+	first := firstProcess(sh, all, members)
+	if first >= 0 {
+		if st.first != all[first].identity || !st.resolved {
+			s.resolve(st, sh, &all[first])
+		}
+		st.started = all[first].start * tickNS
+		if !st.resolved && now-time.Duration(st.started) < creation {
+			return nil, -1
+		}
+	}
+	s.containers[sh.identity] = st
+	return st, first
+}
+
+// container fills c from its processes and cgroups.
+func (s *Source) container(c *source.Container, st *state, all []process, first int, members []int, now time.Duration, totalKB uint64) {
+	if first >= 0 {
+		c.Command = all[first].comm
+		c.Set(source.InitPID, uint64(all[first].pid))
+	}
+	c.Set(source.StartTime, st.started)
+
+	var vsz, rss, threads uint64
+	entries := make([]entry, 0, len(members))
+	complete := true
+	for _, i := range members {
+		p := &all[i]
+		vsz += p.vsz / 1024
+		rss += p.rss * s.pageKB
+		threads += p.threads
+		e := entry{identity: p.identity, parent: p.parent}
+		e.tally[minorFaults], e.tally[majorFaults], e.tally[cpuTicks] = p.minor, p.major, p.cpu
+		switch err := s.processIO(p.pid, &e.tally); {
+		case err == nil:
+			entries = append(entries, e)
+		case gone(err): // it ended meanwhile: the ledger keeps what it had
+		default:
+			complete = false
+			entries = append(entries, e)
+		}
+	}
+	c.Set(source.VSZ, vsz)
+	c.Set(source.RSS, rss)
+	c.Set(source.Threads, threads)
+	c.Set(source.Processes, uint64(len(members)))
+	st.peakRSS = max(st.peakRSS, rss)
+	c.Set(source.PeakRSS, st.peakRSS)
+	if totalKB > 0 {
+		c.Set(source.MemoryPercent, uint64(float64(rss)/float64(totalKB)*10000+0.5))
+	}
+
+	s.cgroupStats(st.place, c)
+	if _, ok := c.Get(source.Swap); !ok && s.swapless {
+		c.Set(source.Swap, 0)
+	}
+	sum := st.ledger.update(entries)
+	c.Set(source.MinorFaults, sum[minorFaults])
+	c.Set(source.MajorFaults, sum[majorFaults])
+	if complete {
+		c.Set(source.IOReadBytes, sum[readChars])
+		c.Set(source.IOWriteBytes, sum[writeChars])
+		c.Set(source.IOReadCalls, sum[readCalls])
+		c.Set(source.IOWriteCalls, sum[writeCalls])
+	}
+	s.disk(c, st, &sum, complete)
+	if c.CPUSource == "" && st.place == (place{}) {
+		c.CPUSource = "tasks"
+		c.Set(source.CPU, sum[cpuTicks]*tickNS)
+	}
+	if first >= 0 {
+		s.network(all[first].pid, c)
+	}
+	if cpu, ok := c.Get(source.CPU); ok {
+		st.cpu = max(st.cpu, cpu)
+		c.Set(source.CPU, st.cpu)
+		if percent, length, ok := st.window.sample(now, st.cpu, time.Duration(st.started)); ok {
+			c.Set(source.CPUPercent, percent)
+			c.Set(source.CPUWindow, uint64(length))
+		}
+	}
+}
+
+// disk tells the storage I/O: what the block layer moved for the container's
+// cgroup. Version 1 does not see there what the kernel writes back later, so
+// that the larger of this and the processes' own count is taken.
+func (s *Source) disk(c *source.Container, st *state, sum *tally, complete bool) {
+	read, written, ok := s.storage(st.place)
+	if complete && (!ok || st.place.blkio != "") {
+		read, written, ok = max(read, sum[readBytes]), max(written, sum[writeBytes]), true
+	}
+	if !ok {
+		return
+	}
+	st.disk[0], st.disk[1] = max(st.disk[0], read), max(st.disk[1], written)
+	c.Set(source.DiskRead, st.disk[0])
+	c.Set(source.DiskWrite, st.disk[1])
+}
+
+// firstProcess is the oldest child of the shim: the container's init. Later
+// children are processes that were brought in (docker exec).
+func firstProcess(sh *shim, all []process, members []int) int {
+	first := -1
+	for _, i := range members {
+		if all[i].parent != sh.pid {
+			continue
+		}
+		if first < 0 || all[i].start < all[first].start || (all[i].start == all[first].start && all[i].pid < all[first].pid) {
+			first = i
+		}
+	}
+	return first
+}
+
+// resolve finds the container's cgroups once its first process is in them.
+// While the runtime is still putting it together it is not.
+func (s *Source) resolve(st *state, sh *shim, first *process) {
+	st.first, st.place, st.resolved = first.identity, place{}, false
+	b, err := s.reader.read(s.procPath(first.pid, "cgroup"))
+	if err != nil {
+		return
+	}
+	own := parseMembership(b)
+	if b, err = s.reader.read(s.procPath(sh.pid, "cgroup")); err != nil {
+		return
+	}
+	st.place = s.layout.locate(sh.id, own, parseMembership(b))
+	st.resolved = st.place != (place{})
+}
+
+// processIO adds /proc/PID/io to t (proc_pid_io(5)); it covers all threads,
+// past ones too, and reaped children.
+func (s *Source) processIO(pid int, t *tally) error {
+	b, err := s.reader.read(s.procPath(pid, "io"))
+	if err != nil {
+		return err
+	}
+	for i, key := range [...]string{
+		readChars: "rchar", writeChars: "wchar", readCalls: "syscr", writeCalls: "syscw",
+		readBytes: "read_bytes", writeBytes: "write_bytes",
+	} {
+		v, ok := value(b, key)
+		if !ok {
+			return errIO
+		}
+		t[i] = v
+	}
+	return nil
+}
+
+var errIO = errors.New("not the format of proc_pid_io(5)")
+
+// forgetEnded drops the state of containers whose shim is gone and keeps their
+// CPU time.
+func (s *Source) forgetEnded(shims []shim) {
+	alive := make(map[identity]bool, len(shims))
+	for _, sh := range shims {
+		alive[sh.identity] = true
+	}
+	for id, st := range s.containers {
+		if !alive[id] {
+			s.endedCPU += st.cpu
+			delete(s.containers, id)
+		}
+	}
+}
+
+// remainder tells what belongs to no container.
+func (s *Source) remainder(snap *source.Snapshot, all []process, owner []int) {
+	var processes, threads, rss, vsz uint64
+	var hostThreads, hostRSS uint64
+	for i := range all {
+		hostThreads += all[i].threads
+		hostRSS += all[i].rss * s.pageKB
+		if owner[i] >= 0 {
+			continue
+		}
+		processes++
+		threads += all[i].threads
+		rss += all[i].rss * s.pageKB
+		vsz += all[i].vsz / 1024
+	}
+	h := &snap.Host
+	h.Set(source.HostProcesses, uint64(len(all)))
+	h.Set(source.HostThreads, hostThreads)
+	h.Set(source.HostRSS, hostRSS)
+	h.Set(source.UnattributedProcesses, processes)
+	h.Set(source.UnattributedThreads, threads)
+	h.Set(source.UnattributedRSS, rss)
+	h.Set(source.UnattributedVSZ, vsz)
+
+	if s.swapless {
+		h.Set(source.UnattributedSwap, 0)
+	} else if free, ok := h.Get(source.SwapFree); ok {
+		// What is swapped out and in no container's account.
+		rest := s.swapTotal - min(free, s.swapTotal)
+		for i := range snap.Containers {
+			swap, _ := snap.Containers[i].Get(source.Swap)
+			rest -= min(swap, rest)
+		}
+		h.Set(source.UnattributedSwap, rest)
+	}
+
+	used := s.endedCPU
+	for _, st := range s.containers {
+		used += st.cpu
+	}
+	busy, _ := h.Get(source.HostCPUBusy)
+	s.restCPU = max(s.restCPU, busy-min(busy, used))
+	h.Set(source.EndedCPU, s.endedCPU)
+	h.Set(source.UnattributedCPU, s.restCPU)
+}

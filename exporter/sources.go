@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup"
+	"github.com/estiba/estiba/exporter/source/kmod"
+)
+
+const sourceAuto = "auto"
+
+// sources are the sources of one exporter.
+type sources struct {
+	chosen source.Source
+	module *kmod.Source
+	cgroup *cgroup.Source // nil with --source=kmod
+
+	chose string
+}
+
+func newSources(c Config) (*sources, error) {
+	s := &sources{module: kmod.New(c.KmodFile), chose: c.Source}
+	s.chosen = s.module
+	if c.Source == source.Kmod {
+		return s, nil
+	}
+	dir := c.CgroupFS
+	if dir == "" {
+		dir = filepath.Join(c.SysFS, "fs", "cgroup")
+	}
+	var err error
+	if s.cgroup, err = cgroup.New(cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir}); err != nil {
+		return nil, err
+	}
+	switch c.Source {
+	case source.Cgroup:
+		s.chosen = s.cgroup
+	case sourceAuto:
+		s.chosen = source.Auto{Module: s.module, Other: s.cgroup}
+	default:
+		return nil, fmt.Errorf("unknown source %q: want %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
+	}
+	return s, nil
+}
+
+// run keeps the cgroup source's windows short while nobody scrapes. With the
+// module loaded nothing needs that.
+func (s *sources) run(ctx context.Context) {
+	if s.cgroup == nil {
+		return
+	}
+	s.cgroup.Run(ctx, func() bool { return s.chose == source.Cgroup || !s.module.Present() })
+}
+
+// completed takes snapshots until one has a completed window to tell each
+// container's CPU use over.
+func (s *sources) completed(ctx context.Context) (*source.Snapshot, error) {
+	snap, err := s.chosen.Snapshot(ctx)
+	if err != nil || snap.Source == source.Kmod {
+		return snap, err
+	}
+	if err := cgroup.WaitWindow(ctx); err != nil {
+		return nil, errors.Join(errors.New("interrupted"), err)
+	}
+	return s.chosen.Snapshot(ctx)
+}
