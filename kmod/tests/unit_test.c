@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* User-space tests of json_writer, shim_args and counter. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../counter.h"
+#include "../json_writer.h"
+#include "../shim_args.h"
+
+static int failures;
+static long allocations_left = -1;	/* -1: no limit */
+
+char *json_test_alloc(size_t size)
+{
+	if (allocations_left == 0)
+		return NULL;
+	if (allocations_left > 0)
+		allocations_left--;
+	return malloc(size);
+}
+
+#define CHECK(ok, ...)							\
+	do {								\
+		if (!(ok)) {						\
+			failures++;					\
+			printf("%s:%d: ", __FILE__, __LINE__);		\
+			printf(__VA_ARGS__);				\
+			printf("\n");					\
+		}							\
+	} while (0)
+
+static void check_text(const char *bytes, size_t len, const char *want)
+{
+	struct json_writer w;
+
+	json_init(&w, 0);
+	json_text(&w, JSON_LIT("\""), bytes, len);
+	CHECK(!json_failed(&w), "failed");
+	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
+	      "got %.*s, want %s", (int)w.len, w.text, want);
+	json_release(&w);
+}
+
+static void test_text(void)
+{
+	static const struct {
+		const char *bytes;
+		const char *want;
+	} cases[] = {
+		{ "", "\"\"" },
+		{ "plain", "\"plain\"" },
+		{ "\"\\/", "\"\\\"\\\\/\"" },
+		{ "\x01\n\x1f\x7f", "\"\\u0001\\u000a\\u001f\\u007f\"" },
+		{ "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+		  "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
+		{ "\xc3", "\"\\ufffd\"" },			/* cut */
+		{ "\xe2\x82", "\"\\ufffd\\ufffd\"" },
+		{ "\xf0\x9f\x98", "\"\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xc0\xaf", "\"\\ufffd\\ufffd\"" },		/* overlong */
+		{ "\xe0\x80\xaf", "\"\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xf0\x80\x80\xaf", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"" },	/* surrogate */
+		{ "\xed\x9f\xbf", "\"\xed\x9f\xbf\"" },
+		{ "\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\"" },
+		{ "\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xf5\x80\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xff\xfe", "\"\\ufffd\\ufffd\"" },
+		{ "a\x80" "b", "\"a\\ufffd" "b\"" },
+		{ "\xc3(", "\"\\ufffd(\"" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		/* An exact copy: one byte too far is out of bounds. */
+		size_t len = strlen(cases[i].bytes);
+		char *copy = malloc(len ? len : 1);
+
+		memcpy(copy, cases[i].bytes, len);
+		check_text(copy, len, cases[i].want);
+		free(copy);
+	}
+	check_text("a\0b", 3, "\"a\\u0000b\"");
+}
+
+/* Each byte alone, and each pair of a lead and any byte, is printable JSON. */
+static void test_all_bytes(void)
+{
+	int a, b;
+
+	for (a = 0; a < 256; a++) {
+		for (b = 0; b < 256; b++) {
+			struct json_writer w;
+			char pair[2] = { (char)a, (char)b };
+			size_t i;
+
+			json_init(&w, 0);
+			json_text(&w, JSON_LIT(""), pair, 2);
+			for (i = 0; i + 1 < w.len; i++) {
+				unsigned char c = w.text[i];
+
+				CHECK(c >= 0x20 && c != 0x7f,
+				      "raw %02x out of %02x %02x", c, a, b);
+				CHECK(c != '"' || (i && w.text[i - 1] == '\\'),
+				      "bare quote out of %02x %02x", a, b);
+			}
+			json_release(&w);
+		}
+	}
+}
+
+static void check_number(u64 value)
+{
+	char want[64];
+	struct json_writer w;
+
+	json_init(&w, 0);
+	json_number(&w, JSON_KEY("n"), value);
+	snprintf(want, sizeof(want), ",\"n\":\"%llu\"", (unsigned long long)value);
+	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
+	      "got %.*s, want %s", (int)w.len, w.text, want);
+	w.len = 0;
+	json_hundredths(&w, JSON_FIRST("n"), value);
+	snprintf(want, sizeof(want), "\"n\":\"%llu.%02llu\"",
+		 (unsigned long long)(value / 100),
+		 (unsigned long long)(value % 100));
+	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
+	      "got %.*s, want %s", (int)w.len, w.text, want);
+	json_release(&w);
+}
+
+static void test_numbers(void)
+{
+	u64 power = 1;
+	u64 value;
+	int i;
+
+	for (value = 0; value < 20000; value++)
+		check_number(value);
+	for (i = 0; i < 20; i++, power *= 10) {
+		check_number(power - 1);
+		check_number(power);
+		check_number(power + 1);
+	}
+	check_number(~(u64)0);
+}
+
+/* Whichever allocation fails: the writer says so and never writes beyond. */
+static void test_no_memory(void)
+{
+	long n;
+
+	for (n = 0; n < 8; n++) {
+		struct json_writer w;
+		int i;
+
+		allocations_left = n;
+		json_init(&w, 1);
+		for (i = 0; i < 20000; i++) {
+			json_number(&w, JSON_KEY("number"), i);
+			json_text(&w, JSON_KEY("text"), "\xff\xff", 2);
+			json_hundredths(&w, JSON_KEY("percent"), i);
+			json_raw(&w, JSON_LIT("}"));
+		}
+		CHECK(json_failed(&w), "%ld allocations were enough", n);
+		CHECK(w.len <= w.cap, "beyond the end");
+		json_release(&w);
+		json_release(&w);
+	}
+	allocations_left = -1;
+}
+
+static void test_growth(void)
+{
+	struct json_writer w;
+	int i;
+
+	json_init(&w, 0);
+	for (i = 0; i < 100000; i++)
+		json_raw(&w, "0123456789", 10);
+	CHECK(!json_failed(&w) && w.len == 1000000, "%zu bytes", w.len);
+	for (i = 0; i < 1000000; i++)
+		if (w.text[i] != '0' + i % 10)
+			break;
+	CHECK(i == 1000000, "wrong at %d", i);
+	json_release(&w);
+}
+
+/* Room is made for the escaped form, at any place in the buffer. */
+static void test_text_growth(void)
+{
+	char hostile[300];
+	size_t len;
+
+	memset(hostile, 0xff, sizeof(hostile));
+	for (len = 0; len <= sizeof(hostile); len++) {
+		struct json_writer w;
+
+		json_init(&w, 0);
+		json_text(&w, JSON_LIT("\""), hostile, len);
+		json_text(&w, JSON_LIT(",\""), hostile, len);
+		CHECK(w.len == 2 * (6 * len + 2) + 1, "%zu bytes", w.len);
+		json_release(&w);
+	}
+}
+
+static void check_args(const char *args, size_t len, const char *id,
+		       const char *namespace)
+{
+	struct shim_args got;
+	char *copy = malloc(len ? len : 1);
+	bool ok;
+
+	memcpy(copy, args, len);
+	ok = shim_args_parse(&got, copy, len);
+	free(copy);
+	CHECK(ok == (id != NULL), "%s: %d", args, ok);
+	if (!ok || !id)
+		return;
+	CHECK(got.id_len == strlen(id) && !memcmp(got.id, id, got.id_len),
+	      "id %.*s, want %s", (int)got.id_len, got.id, id);
+	CHECK(got.namespace_len == strlen(namespace) &&
+	      !memcmp(got.namespace, namespace, got.namespace_len),
+	      "namespace %.*s, want %s", (int)got.namespace_len, got.namespace,
+	      namespace);
+}
+
+#define ARGS(s) s, sizeof(s)
+
+static void test_args(void)
+{
+	char longest[200] = "shim\0-id";
+
+	check_args(ARGS("shim\0-namespace\0moby\0-id\0abc\0-address\0/run/x"), "abc", "moby");
+	check_args(ARGS("shim\0--namespace\0k8s.io\0--id\0abc"), "abc", "k8s.io");
+	check_args(ARGS("shim\0-id=abc\0--namespace=x"), "abc", "x");
+	check_args(ARGS("shim\0-id\0abc"), "abc", "");
+	check_args(ARGS("shim\0-id\0one\0-id\0two"), "two", "");
+	check_args(ARGS("shim\0-id\0A-z_0.9"), "A-z_0.9", "");
+	check_args(ARGS("shim\0-id\0abc\0start"), NULL, NULL);
+	check_args(ARGS("shim\0-id\0abc\0delete"), NULL, NULL);
+	check_args(ARGS("shim\0-id\0start"), "start", "");
+	check_args(ARGS("shim\0start\0-id\0abc"), "abc", "");
+	check_args(ARGS("shim\0-namespace\0a/b\0-id\0abc"), "abc", "");
+	check_args(ARGS("shim\0-namespace\0\0-id\0abc"), "abc", "");
+	check_args(ARGS("shim\0-id\0a/b"), NULL, NULL);
+	check_args(ARGS("shim\0-id\0a b"), NULL, NULL);
+	check_args(ARGS("shim\0-id\0"), NULL, NULL);
+	check_args(ARGS("shim\0-id="), NULL, NULL);
+	check_args(ARGS("shim\0-id"), NULL, NULL);
+	check_args(ARGS("shim\0-identity\0abc"), NULL, NULL);
+	check_args(ARGS("shim\0id\0abc"), NULL, NULL);
+	check_args(ARGS("shim\0---id\0abc"), NULL, NULL);
+	check_args(ARGS("shim"), NULL, NULL);
+	check_args("", 0, NULL, NULL);
+	check_args("shim\0-id\0ab", 11, NULL, NULL);	/* cut: its end is unknown */
+	check_args("\0\0\0\0", 4, NULL, NULL);
+	check_args(ARGS("\0-id\0abc"), "abc", "");	/* no name of its own */
+
+	memset(longest + 9, 'x', SHIM_ID_MAX + 1);
+	check_args(longest, 9 + SHIM_ID_MAX + 2, NULL, NULL);
+	longest[9 + SHIM_ID_MAX] = '\0';
+	check_args(longest, 9 + SHIM_ID_MAX + 1, longest + 9, "");
+}
+
+static void test_counter(void)
+{
+	const u64 s = COUNTER_PATIENCE_NS;
+	struct counter c = { 0 };
+
+	CHECK(counter_feed(&c, 100, 1 * s) == 100, "first");
+	CHECK(counter_feed(&c, 90, 2 * s) == 100, "a dip is held");
+	CHECK(counter_feed(&c, 110, 9 * s) == 110, "and leaves nothing behind");
+	CHECK(counter_feed(&c, 10, 10 * s) == 110, "a fall is held");
+	CHECK(counter_feed(&c, 20, 10 * s + 1) == 110, "for a second");
+	CHECK(counter_feed(&c, 30, 11 * s) == 110, "then it goes on");
+	CHECK(counter_feed(&c, 35, 12 * s) == 115, "from what was shown");
+	counter_rebase(&c, 1000);
+	CHECK(counter_feed(&c, 1001, 13 * s) == 116, "another source: no jump");
+	CHECK(!((struct counter){ 0 }).known, "unknown at first");
+}
+
+static void test_split(void)
+{
+	static const u64 feeds[][3] = {
+		/* total, user, system */
+		{ 5, 0, 0 }, { 100, 0, 0 }, { 200, 3, 0 }, { 300, 3, 9 },
+		{ 400, 300, 9 }, { 400, 0, 9 }, { 500, 0, 900 },
+		{ 10000000000000000ULL, 77, 33 },
+		{ 18000000000000000000ULL, 9000000000000000000ULL, 9000000000000000000ULL },
+		{ ~0ULL, ~0ULL, ~0ULL },
+	};
+	struct cpu_split s = { 0, 0 };
+	size_t i;
+
+	for (i = 0; i < sizeof(feeds) / sizeof(feeds[0]); i++) {
+		struct cpu_split before = s;
+
+		cpu_split_feed(&s, feeds[i][0], feeds[i][1], feeds[i][2]);
+		CHECK(s.user >= before.user && s.system >= before.system,
+		      "feed %zu fell", i);
+		CHECK(s.user + s.system == feeds[i][0],
+		      "feed %zu: %llu + %llu", i, (unsigned long long)s.user,
+		      (unsigned long long)s.system);
+	}
+	CHECK(scale_part(1, 100, 3) == 33, "a third");
+	CHECK(scale_part(0, 100, 0) == 0, "of nothing");
+	CHECK(scale_part(1ULL << 62, 1ULL << 62, 1ULL << 63) == 1ULL << 61, "large half");
+}
+
+int main(void)
+{
+	test_text();
+	test_all_bytes();
+	test_numbers();
+	test_no_memory();
+	test_growth();
+	test_text_growth();
+	test_args();
+	test_counter();
+	test_split();
+	printf("%s\n", failures ? "FAIL" : "PASS");
+	return failures ? 1 : 0;
+}
