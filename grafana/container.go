@@ -1,0 +1,58 @@
+package grafana
+
+// containerBoard shows one container, also one that is gone since.
+func containerBoard() Dashboard {
+	const gone = "the container may be gone, or have none of it"
+	may := func(p Panel) Panel { return empty(p, "not known", gone) }
+	id := Variable{
+		Name: "id", Label: "Container", Type: "query", Datasource: source,
+		Definition: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`,
+		Query:      VariableQuery{Query: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`, RefID: "id"},
+		Regex:      `/id="(?<value>[^"]*)", name="(?<text>[^"]*)"/`, Refresh: 2, Sort: 1,
+	}
+	const sel = `{id="$id"}`
+	of := func(metric string) string { return "sum by (id) (" + metric + sel + ")" }
+	rate := func(metric string) string { return "sum by (id) (rate(" + metric + sel + "[$__rate_interval]))" }
+
+	memory := dashed(graph(at(12, 5, 12, 9), "Memory",
+		"Resident memory, swapped memory, and what its cgroup counts (page cache included). Dashed: its limit, if it has one.", "bytes",
+		"resident", of("estiba_container_memory_rss_bytes"),
+		"swapped", of("estiba_container_memory_swap_bytes"),
+		"cgroup", of("estiba_container_memory_usage_bytes"),
+		"limit", "sum by (id) (estiba_container_memory_limit_bytes"+sel+" > 0)"), "limit")
+
+	return dashboard("container", "Container", "One container: what it uses against what it may.", []Variable{id}, []Panel{
+		may(word(at(0, 0, 4, 5), "Class", "Low: at most 0.09 % of a core and 0.16 % of the host's memory; high otherwise.", "class",
+			`estiba:container_class{id="$id"}`)),
+		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
+			`estiba:container_kind{id="$id"}`)),
+		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info{id="$id"}`)),
+		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds{id="$id"})`)),
+		may(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit; nothing without a limit.", "percentunit",
+			`max(estiba_container_memory_rss_bytes{id="$id"} / (estiba_container_memory_limit_bytes{id="$id"} > 0))`,
+			base("green"), from(0.8, "orange"), from(0.9, "red"))),
+		empty(stat(at(20, 0, 4, 5), "OOM kills", "Processes of it that the kernel killed for want of memory.", "none",
+			`round(sum(increase(estiba_container_oom_kills_total{id="$id"}[$__range])))`, base("green"), from(1, "red")),
+			"not known", "not every host counts them"),
+
+		may(graph(at(0, 5, 12, 9), "CPU", "Share of one core, in user and kernel mode, and the time it waited because its quota was used up.", "percentunit",
+			"user", rate("estiba_container_cpu_user_seconds_total"),
+			"system", rate("estiba_container_cpu_system_seconds_total"),
+			"throttled", rate("estiba_container_cpu_throttled_seconds_total"))),
+		may(memory),
+		may(graph(at(0, 14, 8, 8), "Disk", "Bytes a second from and to storage.", "binBps",
+			"read", rate("estiba_container_disk_read_bytes_total"),
+			"written", rate("estiba_container_disk_written_bytes_total"))),
+		may(graph(at(8, 14, 8, 8), "I/O calls", "Read and write calls a second, whatever they reach.", "ops",
+			"reads", rate("estiba_container_io_reads_total"),
+			"writes", rate("estiba_container_io_writes_total"))),
+		may(graph(at(16, 14, 8, 8), "Network", "Bytes a second received and sent.", "binBps",
+			"received", rate("estiba_container_network_receive_bytes_total"),
+			"sent", rate("estiba_container_network_transmit_bytes_total"))),
+		may(graph(at(0, 22, 12, 8), "Processes and threads", "How many it has.", "none",
+			"processes", of("estiba_container_processes"),
+			"threads", of("estiba_container_threads"))),
+		may(graph(at(12, 22, 12, 8), "Kind", "What it does, divided by what counts as doing it: from 1 on it behaves as that kind, the largest wins.", "none",
+			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio{id="$id"})`)),
+	})
+}
