@@ -64,6 +64,30 @@ func checkLimits(t *rapid.T, i Item) {
 	}
 }
 
+// stuck gives the same number for a while, as no real source does.
+type stuck struct {
+	left int
+	then rand.Source
+}
+
+func (s *stuck) Uint64() uint64 {
+	if s.left--; s.left >= 0 {
+		return 0x123456789abcdef1
+	}
+	return s.then.Uint64()
+}
+
+func TestNamesAreUniqueWhateverTheSource(t *testing.T) {
+	b := New(rand.New(&stuck{left: 100, then: rand.NewPCG(1, 1)}), 10)
+	names := map[string]bool{}
+	for _, i := range b.Items {
+		names[i.Name] = true
+	}
+	if len(names) != 10 {
+		t.Errorf("%d names for 10 containers: %v", len(names), b.Items)
+	}
+}
+
 func TestKindsAndLevelsAreEquallyProbable(t *testing.T) {
 	const n = 8000
 	counts := map[container.Kind]map[Level]int{}

@@ -22,9 +22,9 @@ func (i Item) StressCommand(lifetime time.Duration) []string {
 	if i.Level == Low {
 		switch p.Kind {
 		case container.KindCPU:
-			return nowAndThen("--cpu 1 --backoff 990000", lifetime, 30*time.Second)
+			return nowAndThen("--cpu 1 --backoff 995000", lifetime, 30*time.Second)
 		case container.KindIO:
-			return nowAndThen("--io 1 --backoff 990000", lifetime, 30*time.Second)
+			return nowAndThen("--io 1 --backoff 995000", lifetime, 30*time.Second)
 		case container.KindDisk:
 			return nowAndThen("--hdd 1 --hdd-bytes "+size+" --backoff 985000", lifetime, 60*time.Second)
 		}
