@@ -35,14 +35,15 @@ type Config struct {
 
 // Collector makes expositions. It is safe for concurrent use.
 type Collector struct {
-	config     Config
-	source     source.Source
-	names      Names
-	logger     log.Logger
-	families   []family
-	withErrors bool // publish label errors
-	extraNames []string
-	errors     *errorCounter
+	config       Config
+	source       source.Source
+	names        Names
+	logger       log.Logger
+	families     []family
+	hostFamilies []hostFamily
+	withErrors   bool // publish label errors
+	extraNames   []string
+	errors       *errorCounter
 
 	mu         sync.Mutex // of what follows
 	entries    map[string]*entry
@@ -57,11 +58,15 @@ type Collector struct {
 func New(c Config, src source.Source, n Names, logger log.Logger) *Collector {
 	col := &Collector{
 		config: c, source: src, names: n, logger: logger, errors: newErrorCounter(),
-		entries: map[string]*entry{}, labelOwner: map[string]string{},
+		entries: map[string]*entry{}, labelOwner: map[string]string{}, hostFamilies: hostFamilies(),
 	}
 	if c.NameSet != CAdvisor {
 		col.families = append(col.families, containerFamilies()...)
 		col.withErrors = true
+	}
+	if c.NameSet != Estiba {
+		col.families = append(col.families, cadvisorFamilies(time.Now)...)
+		col.hostFamilies = append(col.hostFamilies, machineFamilies()...)
 	}
 	for _, l := range c.DockerLabels {
 		col.extraNames = append(col.extraNames, LabelName(l))
@@ -109,7 +114,7 @@ func (c *Collector) scrape(ctx context.Context, b []byte, openMetrics bool) ([]b
 			b = writeLabelErrors(b, rows, openMetrics)
 		}
 	}
-	return b, single{host: c.config.Host, o: o, l: c.last, errors: c.errors}
+	return b, single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors}
 }
 
 // note keeps what is told of the last snapshot, counts a failure and logs it

@@ -1,6 +1,9 @@
 package collector
 
-import "sort"
+import (
+	"sort"
+	"time"
+)
 
 // Descs lists every metric that the exporter itself can publish with the
 // given names, sorted by name. The process_… and go_… ones of its process
@@ -12,6 +15,14 @@ func Descs(set NameSet) []Desc {
 			all = append(all, f.Desc)
 		}
 		all = append(all, labelErrors())
+	}
+	if set != Estiba {
+		for _, f := range cadvisorFamilies(time.Now) {
+			all = append(all, f.Desc)
+		}
+		for _, f := range machineFamilies() {
+			all = append(all, f.Desc)
+		}
 	}
 	for _, f := range hostFamilies() {
 		all = append(all, f.Desc)

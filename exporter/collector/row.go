@@ -20,12 +20,12 @@ type Names interface {
 // entry is what is kept of a container from scrape to scrape: the label bytes,
 // which only change when Docker's knowledge of it does.
 type entry struct {
-	id, namespace string
-	labels        []byte   // id="…",name="…"
-	info          []byte   // those of the info metric
-	cadvisor      []byte   // those of cAdvisor's metrics
-	errors        [][]byte // those of each label error
-	named         *names.Info
+	id, namespace, cgroup string
+	labels                []byte   // id="…",name="…"
+	info                  []byte   // those of the info metric
+	cadvisor              []byte   // those of cAdvisor's metrics
+	errors                [][]byte // those of each label error
+	named                 *names.Info
 
 	startedAt  uint64 // boot clock, ns
 	started    uint64 // ns since 1970, rounded to ms
@@ -76,7 +76,7 @@ func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unname
 		if each.ID != "" {
 			info = c.names.Get(each.ID)
 		}
-		if e == nil || e.named != info || e.namespace != each.Namespace {
+		if e == nil || e.named != info || e.namespace != each.Namespace || e.cgroup != each.Cgroup {
 			label := labelID(each)
 			if e == nil && c.labelTaken(label, key) {
 				omitted++
@@ -126,7 +126,7 @@ func (c *Collector) labelTaken(label, key string) bool {
 }
 
 func (c *Collector) newEntry(each *source.Container, label string, info *names.Info) *entry {
-	e := &entry{id: label, namespace: each.Namespace, named: info}
+	e := &entry{id: label, namespace: each.Namespace, cgroup: each.Cgroup, named: info}
 	if info == nil {
 		info = &names.Info{}
 	}
@@ -152,6 +152,9 @@ func (c *Collector) newEntry(each *source.Container, label string, info *names.I
 	b = appendLabel(b, "compose_service", info.Labels.ComposeService)
 	e.info = host(c.appendExtra(b, info))
 
+	if c.config.NameSet != Estiba {
+		e.cadvisor = host(c.cadvisorEntry(each, info))
+	}
 	for _, key := range info.Labels.Errors {
 		b = appendLabel(nil, "id", label)
 		b = appendLabel(b, "name", info.Name)

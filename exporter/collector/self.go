@@ -110,11 +110,12 @@ func (c *errorCounter) add(name string, reason source.Reason) {
 // single is a prometheus.Collector of one scrape. It declares nothing in
 // advance, and is gathered once.
 type single struct {
-	host    string
-	o       outcome
-	l       last
-	errors  *errorCounter
-	metrics chan<- prometheus.Metric
+	host     string
+	families []hostFamily
+	o        outcome
+	l        last
+	errors   *errorCounter
+	metrics  chan<- prometheus.Metric
 }
 
 func (s single) Describe(chan<- *prometheus.Desc) {}
@@ -125,7 +126,7 @@ func (s single) Collect(ch chan<- prometheus.Metric) {
 	if s.o.snap == nil {
 		return
 	}
-	for _, f := range hostFamilies() {
+	for _, f := range s.families {
 		for _, p := range f.points {
 			v, ok := s.o.snap.Host.Get(p.field)
 			if !ok {

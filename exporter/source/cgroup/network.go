@@ -8,14 +8,18 @@ import (
 )
 
 // network sums the interfaces of the network namespace that process pid lives
-// in, loopback left out. A container in the host's own namespace has no
-// counters of its own.
-func (s *Source) network(pid int, c *source.Container) {
+// in, loopback left out. A container in the namespace of its shim, which is
+// the Engine's, or of the host's first process has no counters of its own.
+func (s *Source) network(pid, shim int, c *source.Container) {
 	own, err := os.Readlink(s.procPath(pid, "ns/net"))
 	if err != nil {
 		return
 	}
-	if own == s.hostNetwork {
+	engine, err := os.Readlink(s.procPath(shim, "ns/net"))
+	if err != nil {
+		return
+	}
+	if own == engine || own == s.hostNetwork {
 		c.Network = "host"
 		return
 	}

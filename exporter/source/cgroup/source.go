@@ -64,6 +64,7 @@ type state struct {
 	ledger   ledger
 	window   window
 	cpu      uint64 // ns told last
+	split    split
 	peakRSS  uint64 // kB
 	disk     [2]uint64
 	resolved bool
@@ -249,11 +250,18 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.CPU, sum[cpuTicks]*tickNS)
 	}
 	if first >= 0 {
-		s.network(all[first].pid, c)
+		shim, _ := c.Get(source.PID)
+		s.network(all[first].pid, int(shim), c)
 	}
 	if cpu, ok := c.Get(source.CPU); ok {
 		st.cpu = max(st.cpu, cpu)
 		c.Set(source.CPU, st.cpu)
+		if user, ok := c.Get(source.CPUUser); ok {
+			system, _ := c.Get(source.CPUSystem)
+			user, system = st.split.update(st.cpu, user, system)
+			c.Set(source.CPUUser, user)
+			c.Set(source.CPUSystem, system)
+		}
 		if percent, length, ok := st.window.sample(now, st.cpu, time.Duration(st.started)); ok {
 			c.Set(source.CPUPercent, percent)
 			c.Set(source.CPUWindow, uint64(length))

@@ -15,11 +15,11 @@ const unlimited = 1 << 62
 // be read leaves its fields unknown.
 func (s *Source) cgroupStats(p place, c *source.Container) {
 	c.Cgroup = p.path
-	switch {
-	case p.cpuacct != "":
-		s.cpuV1(p.cpuacct, c)
-	case p.v2 != "":
+	if p.v2 != "" {
 		s.cpuV2(p.v2, c)
+	}
+	if _, ok := c.Get(source.CPU); !ok && p.cpuacct != "" {
+		s.cpuV1(p.cpuacct, c)
 	}
 	if p.cpu != "" {
 		if b, err := s.reader.read(filepath.Join(p.cpu, "cpu.stat")); err == nil {

@@ -1,0 +1,22 @@
+package cgroup
+
+// split divides CPU time into user and system. The total is exact, what the
+// kernel says of the two modes is partly sampled at timer ticks and need not
+// add up to it: they are scaled, and neither ever falls.
+type split struct {
+	user, system uint64
+}
+
+// update takes the total and the two parts as they were read, in ns.
+func (s *split) update(total, user, system uint64) (uint64, uint64) {
+	if total < s.user+s.system {
+		return s.user, s.system
+	}
+	scaled := total
+	if user+system > 0 {
+		scaled = uint64(float64(total) * (float64(user) / (float64(user) + float64(system))))
+	}
+	s.user = min(max(scaled, s.user), total-s.system)
+	s.system = total - s.user
+	return s.user, s.system
+}
