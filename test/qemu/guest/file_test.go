@@ -211,7 +211,7 @@ func TestMinInterval(t *testing.T) {
 }
 
 func TestLoadAndUnload(t *testing.T) {
-	start(t, options{load: "storm"})
+	start(t, options{load: "chain 20"})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	good := 0
