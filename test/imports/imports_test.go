@@ -1,6 +1,5 @@
-// Package imports_test holds the borders between the parts, so that the
-// architecture stays what the folders say it is.
-package imports_test
+// Package imports holds the borders between the parts, by reading the source.
+package imports
 
 import (
 	"go/ast"
@@ -17,155 +16,193 @@ import (
 
 const module = "github.com/estiba/estiba/"
 
-// file is one Go file of the product.
-type file struct {
-	path    string // from the repository's root, with slashes
+// source is one Go file.
+type source struct {
+	path    string // from the root, slashes
+	test    bool
 	imports []string
-	syntax  *ast.File
+	tree    *ast.File
 }
 
-func (f file) in(folder string) bool { return strings.HasPrefix(f.path, folder+"/") }
-func (f file) isTest() bool          { return strings.HasSuffix(f.path, "_test.go") }
+func (s source) in(folder string) bool { return strings.HasPrefix(s.path, folder+"/") }
 
-func (f file) importsAny(prefixes ...string) string {
-	for _, i := range f.imports {
-		for _, p := range prefixes {
-			if i == p || strings.HasPrefix(i, p+"/") {
-				return i
+// under tells whether an import is the package or one below it.
+func under(imported, pkg string) bool {
+	return imported == pkg || strings.HasPrefix(imported, pkg+"/")
+}
+
+// rule is a border: files it holds for, and what they must not import.
+type rule struct {
+	name    string
+	holds   func(source) bool
+	forbids func(string) bool
+}
+
+func borders() []rule {
+	outside := func(folder string) func(source) bool {
+		return func(s source) bool { return !s.in(folder) }
+	}
+	product := func(folder string) func(source) bool { return func(s source) bool { return s.in(folder) } }
+	of := func(pkgs ...string) func(string) bool {
+		return func(imported string) bool {
+			for _, p := range pkgs {
+				if under(imported, p) {
+					return true
+				}
 			}
+			return false
 		}
 	}
-	return ""
+	return []rule{
+		{"the exporter knows neither manager nor generator", product("exporter"), of(module+"manager", module+"generator")},
+		{"the manager knows neither exporter nor generator", product("manager"), of(module+"exporter", module+"generator")},
+		{"the generator knows neither exporter nor manager", product("generator"), of(module+"exporter", module+"manager")},
+		{"what is shared knows no part", product("internal"), of(module+"exporter", module+"manager", module+"generator")},
+		{"the dashboards know no part", product("grafana"), of(module+"exporter", module+"manager", module+"generator")},
+		{"docker/docker is for internal/dockerclient", outside("internal/dockerclient"), of("github.com/docker/docker", "github.com/docker/go-connections")},
+		{"procfs is for exporter/source/cgroup", outside("exporter/source/cgroup"), of("github.com/prometheus/procfs")},
+		{"manager/policy decides on values alone: no I/O, no network, no log, no chance",
+			func(s source) bool { return s.in("manager/policy") && !s.test },
+			of("os", "io", "net", "log", "bufio", "syscall", "embed", "context", "math/rand", "crypto/rand", "golang.org/x/sys",
+				"github.com/go-kit/log", "github.com/docker/docker", "github.com/prometheus/client_golang", module+"internal/dockerclient",
+				module+"internal/logging", module+"internal/web", module+"manager/enforce", module+"manager/audit", module+"manager/promql", module+"manager/status")},
+		{"tests' helpers stay out of the programs",
+			func(s source) bool {
+				return !s.test && !s.in("internal/testutil") && !s.in("test")
+			},
+			of("testing", module+"internal/testutil", module+"test")},
+	}
 }
 
-// border is one rule of the architecture.
-type border struct {
-	name      string
-	applies   func(f file) bool
-	forbidden []string
-}
-
-var borders = []border{
-	{"the exporter knows nothing of manager and generator",
-		func(f file) bool { return f.in("exporter") },
-		[]string{module + "manager", module + "generator"}},
-	{"the manager knows nothing of exporter and generator",
-		func(f file) bool { return f.in("manager") },
-		[]string{module + "exporter", module + "generator"}},
-	{"the generator knows nothing of exporter and manager",
-		func(f file) bool { return f.in("generator") },
-		[]string{module + "exporter", module + "manager"}},
-	{"what is shared knows nothing of the parts",
-		func(f file) bool { return f.in("internal") },
-		[]string{module + "exporter", module + "manager", module + "generator"}},
-	{"only internal/dockerclient speaks to the Docker library",
-		func(f file) bool { return !f.in("internal/dockerclient") },
-		[]string{"github.com/docker/docker", "github.com/moby/moby"}},
-	{"only the cgroup source reads /proc with procfs",
-		func(f file) bool { return !f.in("exporter/source/cgroup") },
-		[]string{"github.com/prometheus/procfs"}},
-	{"the manager decides from PromQL and reads no /proc",
-		func(f file) bool { return f.in("manager") && !f.isTest() },
-		[]string{"golang.org/x/sys"}},
-	{"decisions have no input, output, logger or randomness",
-		func(f file) bool { return f.in("manager/policy") && !f.isTest() },
-		[]string{"os", "io", "net", "bufio", "log", "syscall", "context", "math/rand", "crypto", "runtime",
-			"github.com/go-kit", "github.com/prometheus", "github.com/docker",
-			module + "internal/dockerclient", module + "internal/logging", module + "internal/web"}},
-}
+// clocks are what asks or waits for the time, of package time.
+var clocks = map[string]bool{"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true,
+	"Tick": true, "NewTimer": true, "NewTicker": true}
 
 func TestBorders(t *testing.T) {
-	files := productFiles(t)
-	for _, b := range borders {
-		t.Run(b.name, func(t *testing.T) {
-			applied := 0
-			for _, f := range files {
-				if !b.applies(f) {
-					continue
-				}
-				applied++
-				if i := f.importsAny(b.forbidden...); i != "" {
-					t.Errorf("%s imports %s", f.path, i)
+	all := sources(t, testutil.RepositoryRoot(t))
+	for _, b := range borders() {
+		held := 0
+		for _, s := range all {
+			if !b.holds(s) {
+				continue
+			}
+			held++
+			for _, imported := range s.imports {
+				if b.forbids(imported) {
+					t.Errorf("%s: %s imports %s", b.name, s.path, imported)
 				}
 			}
-			if applied == 0 {
-				t.Error("the rule applies to no file: have the folders moved?")
-			}
-		})
+		}
+		if held == 0 {
+			t.Errorf("%s: no file is held to it any more", b.name)
+		}
 	}
 }
 
-// TestDecisionsHaveNoClock forbids asking for the time in the decision code;
-// times as values are what it works on.
 func TestDecisionsHaveNoClock(t *testing.T) {
-	clock := map[string]bool{"Now": true, "Since": true, "Until": true, "After": true, "AfterFunc": true,
-		"Sleep": true, "Tick": true, "NewTimer": true, "NewTicker": true}
-	for _, f := range productFiles(t) {
-		if !f.in("manager/policy") || f.isTest() {
+	for _, s := range sources(t, testutil.RepositoryRoot(t)) {
+		if !s.in("manager/policy") || s.test {
 			continue
 		}
-		ast.Inspect(f.syntax, func(n ast.Node) bool {
-			s, ok := n.(*ast.SelectorExpr)
-			if !ok {
-				return true
-			}
-			if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" && clock[s.Sel.Name] {
-				t.Errorf("%s uses time.%s", f.path, s.Sel.Name)
-			}
-			return true
-		})
-	}
-}
-
-// TestNoInit forbids init functions: what a program does starts in main.
-func TestNoInit(t *testing.T) {
-	for _, f := range productFiles(t) {
-		for _, d := range f.syntax.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
-				t.Errorf("%s has an init function", f.path)
-			}
+		for _, use := range clockUses(s.tree) {
+			t.Errorf("%s uses time.%s: the time is a value that is passed in", s.path, use)
 		}
 	}
 }
 
-// productFiles parses every Go file of this module; tools/ is modules of its own.
-func productFiles(t *testing.T) []file {
+// TestTheModuleIsNotGo allows Go for the document's schema and for tests.
+func TestTheModuleIsNotGo(t *testing.T) {
+	for _, s := range sources(t, testutil.RepositoryRoot(t)) {
+		if s.in("kmod") && !s.in("kmod/schema") && !s.test {
+			t.Errorf("%s: the kernel module is C", s.path)
+		}
+	}
+}
+
+// TestClockUsesAreFound keeps the search itself honest.
+func TestClockUsesAreFound(t *testing.T) {
+	for text, want := range map[string]int{
+		"package p\nimport \"time\"\nvar _ = time.Now()":                        1,
+		"package p\nimport c \"time\"\nvar f = c.Since":                         1,
+		"package p\nimport . \"time\"\nvar _ = 1":                               1,
+		"package p\nimport \"time\"\nvar d time.Duration = time.Second":         0,
+		"package p\nimport \"time\"\nfunc f(t time.Time) { t.After(t.Local())}": 0,
+	} {
+		tree, err := parser.ParseFile(token.NewFileSet(), "p.go", text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := clockUses(tree); len(got) != want {
+			t.Errorf("%q: found %v, want %d", text, got, want)
+		}
+	}
+}
+
+// clockUses lists the functions of package time that ask or wait for it.
+func clockUses(tree *ast.File) []string {
+	var name string
+	for _, i := range tree.Imports {
+		if i.Path.Value == `"time"` {
+			name = "time"
+			if i.Name != nil {
+				name = i.Name.Name
+			}
+		}
+	}
+	if name == "." {
+		return []string{"* without its name"}
+	}
+	var uses []string
+	ast.Inspect(tree, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok && clocks[s.Sel.Name] {
+			// A method of a value called time is told apart by its object.
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == name && x.Obj == nil {
+				uses = append(uses, s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return uses
+}
+
+func sources(t *testing.T, root string) []source {
 	t.Helper()
-	root := testutil.RepositoryRoot(t)
-	fset := token.NewFileSet()
-	var files []file
+	var all []source
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
-		}
-		name := d.Name()
-		if d.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "build" || name == "tools" || name == "testdata" || name == "node_modules") {
-			return filepath.SkipDir
-		}
-		if d.IsDir() || !strings.HasSuffix(name, ".go") {
-			return nil
 		}
 		rel, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}
-		syntax, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if rel == "build" || rel == "tools" || d.Name() == "testdata" || d.Name() == "node_modules" || (rel != "." && strings.HasPrefix(d.Name(), ".")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") {
+			return nil
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		if err != nil {
 			return err
 		}
-		f := file{path: filepath.ToSlash(rel), syntax: syntax}
-		for _, i := range syntax.Imports {
+		s := source{path: rel, test: strings.HasSuffix(rel, "_test.go"), tree: tree}
+		for _, i := range tree.Imports {
 			p, err := strconv.Unquote(i.Path.Value)
 			if err != nil {
 				return err
 			}
-			f.imports = append(f.imports, p)
+			s.imports = append(s.imports, p)
 		}
-		files = append(files, f)
+		all = append(all, s)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return all
 }

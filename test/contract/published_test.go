@@ -1,0 +1,184 @@
+package contract
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/estiba/estiba/exporter/collector"
+	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/manager/status"
+)
+
+// TestDescriptors compares what the two programs say they publish with the
+// contract, in both directions.
+func TestDescriptors(t *testing.T) {
+	got, want := map[string]bool{}, map[string]bool{}
+	line := func(name, kind string, labels []string) string {
+		return fmt.Sprintf("%s %s {%s}", name, kind, strings.Join(sorted(labels), ","))
+	}
+	for _, d := range collector.Descs(collector.Estiba) {
+		got[line(d.Name, string(d.Type), d.Labels)] = true
+	}
+	for _, d := range status.Descriptors() {
+		got[line(d.Name, d.Type, d.Labels)] = true
+	}
+	for _, m := range ownMetrics(t) {
+		want[line(m.Name, m.Type, m.Labels)] = true
+	}
+	equal(t, "descriptors", got, want)
+}
+
+// TestExporterPublishes runs the real exporter on a document of the module and
+// looks at what a scrape gets; without the document, at what is left.
+func TestExporterPublishes(t *testing.T) {
+	bin := testutil.Build(t, "./exporter")
+	samples := filepath.Join(testutil.RepositoryRoot(t), "kmod", "schema", "samples")
+	for _, c := range []struct {
+		file             string
+		containers, host bool // whether they are published
+	}{
+		{"full.json", true, true},
+		{"no-containers.json", false, true},
+		{"absent.json", false, false},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			families := scrape(t, "exporter", bin, "--source=kmod", "--source.kmod-file="+filepath.Join(samples, c.file),
+				"--docker.host=unix://"+filepath.Join(t.TempDir(), "none.sock"))
+			published(t, families, "estiba_", "estiba_manager_")
+			for name, want := range map[string]bool{
+				"estiba_container_info": c.containers, "estiba_container_cpu_seconds_total": c.containers, "estiba_host_cpus": c.host,
+			} {
+				if _, ok := families[name]; ok != want {
+					t.Errorf("%s is published: %v, want %v", name, ok, want)
+				}
+			}
+		})
+	}
+}
+
+// TestManagerPublishes runs the real manager where neither Prometheus nor
+// Docker answers: what is always there has to be there then.
+func TestManagerPublishes(t *testing.T) {
+	bin := testutil.Build(t, "./manager")
+	for _, policy := range []string{"one-of-each-kind.yml", "high-low.yml"} {
+		t.Run(policy, func(t *testing.T) {
+			dir := t.TempDir()
+			families := scrape(t, "manager", bin, "run", "--prometheus.url=http://"+testutil.FreeAddress(t),
+				"--config.file="+filepath.Join(testutil.RepositoryRoot(t), "manager", "policies", policy),
+				"--docker.host=unix://"+filepath.Join(dir, "none.sock"), "--audit.file="+filepath.Join(dir, "audit.jsonl"))
+			published(t, families, "estiba_manager_", "-")
+			// Kills have to be counted from 0, or the first one alerts nobody.
+			kills := 0
+			for _, m := range families["estiba_manager_kills_total"].GetMetric() {
+				labels := map[string]string{}
+				for _, l := range m.GetLabel() {
+					labels[l.GetName()] = l.GetValue()
+				}
+				if labels["mode"] == "live" && (labels["outcome"] == "done" || labels["outcome"] == "failed" || labels["outcome"] == "unknown") {
+					kills++
+				}
+			}
+			if kills == 0 {
+				t.Error("no series of estiba_manager_kills_total with the mode and outcomes that the alerts ask for")
+			}
+		})
+	}
+}
+
+// published checks each family with the prefix, and not with the other one,
+// against the contract, and that what is always there is.
+func published(t *testing.T, families map[string]*dto.MetricFamily, prefix, not string) {
+	t.Helper()
+	for _, m := range ownMetrics(t) {
+		if !strings.HasPrefix(m.Name, prefix) || strings.HasPrefix(m.Name, not) {
+			continue
+		}
+		f, ok := families[m.Name]
+		if !ok {
+			if m.Always {
+				t.Errorf("%s is not published", m.Name)
+			}
+			continue
+		}
+		if kind := strings.ToLower(f.GetType().String()); kind != m.Type {
+			t.Errorf("%s is a %s, the contract says %s", m.Name, kind, m.Type)
+		}
+		for _, sample := range f.GetMetric() {
+			var names []string
+			for _, l := range sample.GetLabel() {
+				names = append(names, l.GetName())
+			}
+			if got, want := fmt.Sprint(sorted(names)), fmt.Sprint(sorted(m.Labels)); got != want {
+				t.Errorf("%s has the labels %s, the contract says %s", m.Name, got, want)
+				break
+			}
+		}
+	}
+	listed := map[string]bool{}
+	for _, m := range ownMetrics(t) {
+		listed[m.Name] = true
+	}
+	for name := range families {
+		if strings.HasPrefix(name, "estiba") && !listed[name] {
+			t.Errorf("%s is published and not in the contract", name)
+		}
+	}
+}
+
+// scrape starts a program on an address of its own and reads its metrics as
+// Prometheus would.
+func scrape(t *testing.T, name, bin string, args ...string) map[string]*dto.MetricFamily {
+	t.Helper()
+	address := testutil.FreeAddress(t)
+	testutil.StartProcess(t, name, append([]string{bin, "--web.listen-address=" + address}, args...)...)
+	client := http.Client{Timeout: 5 * time.Second}
+	var body string
+	testutil.Eventually(t, 30*time.Second, name+" answers a scrape", func() bool {
+		resp, err := client.Get("http://" + address + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		body = string(data)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("what %s publishes: %v", name, err)
+	}
+	return families
+}
+
+// ownMetrics are the contract's lines without the recorded series.
+func ownMetrics(t *testing.T) []Metric {
+	t.Helper()
+	own, err := Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var metrics []Metric
+	for _, m := range own {
+		if m.Type != "record" {
+			metrics = append(metrics, m)
+		}
+	}
+	return metrics
+}
+
+func sorted(list []string) []string {
+	out := append([]string{}, list...)
+	sort.Strings(out)
+	return out
+}
