@@ -16,9 +16,13 @@ die() {
 }
 
 case $suite in
-bookworm) meta_image=linux-image-cloud-amd64 meta_headers=linux-headers-cloud-amd64 ;;
+bookworm) flavour=cloud-amd64 ;;
+# The newer kernel that Debian 12 offers beside its own.
+bookworm-6.12) flavour=6.12-cloud-amd64 ;;
 *) die "suite $suite: not known" ;;
 esac
+
+meta_image=linux-image-$flavour meta_headers=linux-headers-$flavour
 
 # The package that a package of the same kind depends on: depends PACKAGE PATTERN
 depends() {
