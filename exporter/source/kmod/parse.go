@@ -4,6 +4,7 @@
 package kmod
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -19,6 +20,7 @@ const maxID = 128
 // them: field is set for numbers, text for the others.
 type rowKey struct {
 	name  string
+	ahead []byte // `,"name":"`
 	field source.Field
 	text  func(*source.Container) *string
 }
@@ -38,6 +40,7 @@ type Parser struct {
 	rest     []hostKey // of "unattributed"
 
 	previous []source.Container
+	none     source.Container
 }
 
 // NewParser makes a parser.
@@ -46,6 +49,7 @@ func NewParser() *Parser {
 	p.rows = rowOrder()
 	for i, k := range p.rows {
 		p.rowIndex[k.name] = i
+		p.rows[i].ahead = []byte(`,"` + k.name + `":"`)
 	}
 	for f := source.HostField(0); int(f) < source.NumHostFields; f++ {
 		k := hostKey{f.Info().Key, f}
@@ -203,11 +207,11 @@ func (p *Parser) containers(s *scanner, snap *source.Snapshot) error {
 		}
 		n := len(snap.Containers)
 		snap.Containers = append(snap.Containers, source.Container{})
-		var before source.Container
+		before := &p.none
 		if n < len(p.previous) {
-			before = p.previous[n]
+			before = &p.previous[n]
 		}
-		if err := p.container(s, &snap.Containers[n], &before); err != nil {
+		if err := p.container(s, &snap.Containers[n], before); err != nil {
 			return err
 		}
 	}
@@ -222,6 +226,9 @@ func (p *Parser) container(s *scanner, c, before *source.Container) error {
 	}
 	hint := 0
 	for first := true; ; first = false {
+		if !first {
+			hint = p.ahead(s, c, hint)
+		}
 		more, err := s.more(first, '}')
 		if err != nil {
 			return err
@@ -258,6 +265,41 @@ func (p *Parser) container(s *scanner, c, before *source.Container) error {
 		c.Set(k.field, v)
 	}
 	return check(s, c, start)
+}
+
+// ahead takes numbers for as long as they come in the module's order and in
+// its very form, and returns the index of the key after the last. Whatever is
+// not so is left to container.
+func (p *Parser) ahead(s *scanner, c *source.Container, hint int) int {
+	for ; hint < len(p.rows); hint++ {
+		k := &p.rows[hint]
+		if k.text != nil || !bytes.HasPrefix(s.data[s.pos:], k.ahead) {
+			return hint
+		}
+		start := s.pos + len(k.ahead)
+		i, digits, v := start, 0, uint64(0)
+		percent := k.field.Info().Unit == source.Hundredths
+		for ; i < len(s.data); i++ {
+			d := s.data[i] - '0'
+			if d > 9 {
+				break
+			}
+			v = v*10 + uint64(d)
+		}
+		digits = i - start
+		if percent && i+2 < len(s.data) && s.data[i] == '.' && s.data[i+1]-'0' <= 9 && s.data[i+2]-'0' <= 9 {
+			v = v*100 + uint64(s.data[i+1]-'0')*10 + uint64(s.data[i+2]-'0')
+			i += 3
+		} else if percent {
+			return hint
+		}
+		if digits == 0 || digits > 16 || i >= len(s.data) || s.data[i] != '"' {
+			return hint
+		}
+		c.Set(k.field, v)
+		s.pos = i + 1
+	}
+	return hint
 }
 
 // check refuses a container without the fixed keys or with an id that could
