@@ -35,7 +35,7 @@ func manager() Dashboard {
 		graph(at(12, 5, 12, 8), "Spared", "Verdicts a second that spared a container, by the reason.", "none",
 			"{{reason}}", `sum by (reason) (rate(estiba_manager_decisions_total{decision="spare"}[1m])) > 0 or on () label_replace(vector(0), "reason", "none", "", "")`),
 		graph(at(0, 13, 8, 8), "Containers in scope", "Containers that the policy may act on, by kind.", "none",
-			"{{kind}} {{state}}", `sum by (kind, state) (estiba_manager_containers) > 0 or on () label_replace(vector(0), "kind", "none", "", "")`),
+			"{{kind}} {{state}}", `sum by (kind, state) (estiba_manager_containers) > 0 or on () label_replace(vector(0), "state", "none", "", "")`),
 		graph(at(8, 13, 8, 8), "Ticks", "Ticks a minute by how they ended.", "none",
 			"{{result}}", `60 * sum by (result) (rate(estiba_manager_ticks_total[1m]))`),
 		graph(at(16, 13, 8, 8), "Outcomes", "Orders a minute by what came of them.", "none",

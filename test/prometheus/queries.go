@@ -130,8 +130,8 @@ func plausible(all []series, legend []string) error {
 }
 
 // mayBeUnset are labels whose empty value means something (no kind declared,
-// no name known); Prometheus does not tell an empty label from none.
-var mayBeUnset = map[string]bool{"kind": true, "name": true}
+// name and image not known yet); Prometheus does not tell an empty label from none.
+var mayBeUnset = map[string]bool{"kind": true, "name": true, "image": true}
 
 type series struct {
 	Metric map[string]string
