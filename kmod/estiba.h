@@ -211,7 +211,7 @@ void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader);
 /* estiba_cgroup.c: the container's own cgroup; all but the second under RCU. */
 void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child);
 void estiba_cgroups_find(struct estiba_build *b);
-bool estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
+void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 			     u64 *system);
 void estiba_pressure_read(struct estiba_container *c, u64 now);
 

@@ -192,11 +192,8 @@ static void sum_times(struct cgroup *top, struct times *live,
 	}
 }
 
-/*
- * estiba_cgroup_cpu_times - CPU times of c's own cgroup, ns; false if they
- * could not be read consistently. Under RCU.
- */
-bool estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
+/* estiba_cgroup_cpu_times - CPU times of c's own cgroup, ns. Under RCU. */
+void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 			     u64 *system)
 {
 	struct times live, ended, before;
@@ -218,7 +215,6 @@ bool estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 	*cpu = live.cpu + c->cpu_dead;
 	*user = live.user + ended.user;
 	*system = live.system + ended.system;
-	return true;
 }
 
 /* estiba_pressure_read - how long tasks of c waited. Under RCU. */

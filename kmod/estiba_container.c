@@ -30,7 +30,7 @@ struct estiba_container *estiba_container_add(struct task_struct *shim,
 					      const struct shim_args *args,
 					      u64 exec_id)
 {
-	struct estiba_container *c = kvzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	struct estiba_container *c = kvzalloc(sizeof(*c), GFP_KERNEL);
 
 	if (!c)
 		return NULL;

@@ -47,10 +47,9 @@ void estiba_cpu_feed(struct estiba_container *c, u64 now)
 {
 	u64 cpu, user, system, of = 0;
 
-	if (c->own && !c->own_shared &&
-	    estiba_cgroup_cpu_times(c, &cpu, &user, &system))
+	if (c->own && !c->own_shared) {
+		estiba_cgroup_cpu_times(c, &cpu, &user, &system);
 		of = cgroup_id(c->own);
-	if (of) {
 		/* A cgroup knows all of its past: no base. */
 		if (c->cpu_of != of)
 			c->cpu.base = 0;

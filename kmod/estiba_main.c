@@ -65,8 +65,12 @@ static int __init estiba_init(void)
 		return -EINVAL;
 	}
 	err = estiba_proc_create();
-	if (err)
+	if (err) {
+		/* Somebody may have read it while it was there. */
+		estiba_snapshot_exit();
+		estiba_containers_exit();
 		return err;
+	}
 	pr_info("version %s loaded, document version 1 in /proc/%s\n",
 		ESTIBA_VERSION, ESTIBA_NAME);
 	return 0;

@@ -29,7 +29,7 @@ struct estiba_memo {
 static struct entry *entries_new(unsigned int bits)
 {
 	return kvcalloc((size_t)1 << bits, sizeof(struct entry),
-			GFP_KERNEL_ACCOUNT);
+			GFP_KERNEL);
 }
 
 /* NULL: no memory. */

@@ -69,7 +69,7 @@ static int list_add_container(struct estiba_build *b, struct estiba_container *c
 		size_t room = b->room ? 2 * b->room : 64;
 		struct estiba_container **list;
 
-		list = kvcalloc(room, sizeof(*list), GFP_KERNEL_ACCOUNT);
+		list = kvcalloc(room, sizeof(*list), GFP_KERNEL);
 		if (!list)
 			return -ENOMEM;
 		if (b->count)

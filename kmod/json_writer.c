@@ -10,6 +10,7 @@
 
 static char *text_alloc(size_t size)
 {
+	/* Who keeps many documents open pays for them. */
 	return kvmalloc(size, GFP_KERNEL_ACCOUNT);
 }
 

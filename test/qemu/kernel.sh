@@ -6,7 +6,8 @@
 #   root/          the image and its modules, unpacked
 #   headers/       what modules are built against (KDIR is headers/build)
 #
-# The suite has to be one that apt on this machine knows.
+# Another suite than this machine's own is looked up where this machine's apt
+# looks up its own, with lists of its own in CACHE.
 set -euo pipefail
 suite=$1 cache=$2
 
@@ -16,17 +17,41 @@ die() {
 }
 
 case $suite in
-bookworm) flavour=cloud-amd64 ;;
+bookworm | bullseye) from=$suite flavour=cloud-amd64 ;;
 # The newer kernel that Debian 12 offers beside its own.
-bookworm-6.12) flavour=6.12-cloud-amd64 ;;
+bookworm-6.12) from=bookworm flavour=6.12-cloud-amd64 ;;
 *) die "suite $suite: not known" ;;
 esac
 
 meta_image=linux-image-$flavour meta_headers=linux-headers-$flavour
 
+# Tells apt of another suite: the machine's own sources with the suite's name in
+# place of its own, without those that an old suite has no more.
+apt=()
+own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+if [ "$from" != "$own" ]; then
+	lists=$cache/apt-$from
+	mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/archives/partial"
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+		if [ -e "$file" ] && grep -qw "$own" "$file"; then
+			sed -E "/^deb.* $own-(updates|backports)/d; s/ $own-(updates|backports)//g; s/\b$own\b/$from/g" \
+				"$file" >"$lists/parts/$(basename "$file")"
+		fi
+	done
+	apt=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$lists/parts"
+		-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
+	# Once a day is often enough.
+	if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ]; then
+		apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
+			die "cannot read the package lists of $from: $(tail -3 "$lists/update.log")"
+		touch "$lists/updated"
+	fi
+fi
+
 # The package that a package of the same kind depends on: depends PACKAGE PATTERN
 depends() {
-	apt-cache depends "$1" | awk -v want="$2" '$1 == "Depends:" && $2 ~ want {print $2; exit}'
+	apt-cache "${apt[@]}" depends "$1" | awk -v want="$2" '$1 == "Depends:" && $2 ~ want {print $2; exit}'
 }
 
 image=$(depends "$meta_image" '^linux-image-') || die "no $meta_image"
@@ -34,7 +59,7 @@ headers=$(depends "$meta_headers" '^linux-headers-') || die "no $meta_headers"
 [ -n "$image" ] && [ -n "$headers" ] || die "$suite: apt knows no cloud kernel"
 common=$(depends "$headers" '^linux-headers-.*-common')
 kbuild=$(depends "$headers" '^linux-kbuild-')
-version=$(apt-cache policy "$image" | awk '$1 == "Candidate:" {print $2}')
+version=$(apt-cache "${apt[@]}" policy "$image" | awk '$1 == "Candidate:" {print $2}')
 release=${image#linux-image-}
 
 dir=$cache/$suite-$version
@@ -43,7 +68,7 @@ if [ ! -e "$dir/version" ]; then
 	mkdir -p "$dir.new/debs"
 	# One folder, whatever user apt downloads as.
 	chmod 755 "$dir.new/debs"
-	(cd "$dir.new/debs" && apt-get -q -o APT::Sandbox::User=root download \
+	(cd "$dir.new/debs" && apt-get "${apt[@]}" -q -o APT::Sandbox::User=root download \
 		"$image" "$headers" "$common" "$kbuild") >"$dir.new/apt.log" 2>&1 ||
 		die "cannot download $image: $(tail -3 "$dir.new/apt.log")"
 	for deb in "$dir.new"/debs/linux-image-*.deb; do

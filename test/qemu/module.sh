@@ -7,10 +7,11 @@ kernel=$1 to=$2
 source=$(cd "$(dirname "$0")/../../kmod" && pwd)
 
 mkdir -p "$to"
+# Debian 12's compiler, also where an older suite used an older one.
 # Unchanged files keep their time, so that an unchanged module is not rebuilt.
 cp -p "$source"/*.[ch] "$source/Kbuild" "$source/Makefile" "$to"
 log=$to/build.log
-if ! make -C "$to" KDIR="$kernel/headers/build" sparse W=1 >"$log" 2>&1; then
+if ! make -C "$to" KDIR="$kernel/headers/build" CC=gcc-12 sparse W=1 >"$log" 2>&1; then
 	cat "$log" >&2
 	exit 1
 fi
