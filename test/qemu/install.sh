@@ -9,17 +9,13 @@ missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
 done
-# The package lists are needed to find the kernel, too.
-if [ -n "$missing" ] || ! apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1; then
-	if [ "$(id -u)" -ne 0 ]; then
-		echo "needs root to install:$missing" >&2
-		exit 1
-	fi
-	apt-get -q update >/dev/null
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+	echo "needs root to install:$missing" >&2
+	exit 1
 fi
-if [ -n "$missing" ]; then
-	echo "installing:$missing"
-	export DEBIAN_FRONTEND=noninteractive
-	# shellcheck disable=SC2086
-	apt-get -q install -y --no-install-recommends $missing >/dev/null
-fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update >/dev/null
+# shellcheck disable=SC2086
+apt-get -q install -y --no-install-recommends $missing >/dev/null

@@ -6,8 +6,7 @@
 #   root/          the image and its modules, unpacked
 #   headers/       what modules are built against (KDIR is headers/build)
 #
-# Another suite than this machine's own is looked up where this machine's apt
-# looks up its own, with lists of its own in CACHE.
+# Where to look comes from the configuration of this machine's apt.
 set -euo pipefail
 suite=$1 cache=$2
 
@@ -25,28 +24,26 @@ esac
 
 meta_image=linux-image-$flavour meta_headers=linux-headers-$flavour
 
-# Tells apt of another suite: the machine's own sources with the suite's name in
+# Lists of packages of our own: the suite may be another than this machine's, and
+# the machine's lists may be old. The machine's sources with the suite's name in
 # place of its own, without those that an old suite has no more.
-apt=()
 own=$(. /etc/os-release && echo "$VERSION_CODENAME")
-if [ "$from" != "$own" ]; then
-	lists=$cache/apt-$from
-	mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/archives/partial"
-	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-		if [ -e "$file" ] && grep -qw "$own" "$file"; then
-			sed -E "/^deb.* $own-(updates|backports)/d; s/ $own-(updates|backports)//g; s/\b$own\b/$from/g" \
-				"$file" >"$lists/parts/$(basename "$file")"
-		fi
-	done
-	apt=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$lists/parts"
-		-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
-		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
-	# Once a day is often enough.
-	if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ]; then
-		apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
-			die "cannot read the package lists of $from: $(tail -3 "$lists/update.log")"
-		touch "$lists/updated"
+lists=$cache/apt-$from
+mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/archives/partial"
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+	if [ -e "$file" ] && grep -qw "$own" "$file"; then
+		sed -E "/^deb.* $own-(updates|backports)/d; s/ $own-(updates|backports)//g; s/\b$own\b/$from/g" \
+			"$file" >"$lists/parts/$(basename "$file")"
 	fi
+done
+apt=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$lists/parts"
+	-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
+	-o "Dir::Cache::pkgcache=$lists/packages.bin" -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
+# Once a day is often enough.
+if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ]; then
+	apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
+		die "cannot read the package lists of $from: $(tail -3 "$lists/update.log")"
+	touch "$lists/updated"
 fi
 
 # The package that a package of the same kind depends on: depends PACKAGE PATTERN
@@ -68,7 +65,7 @@ if [ ! -e "$dir/version" ]; then
 	mkdir -p "$dir.new/debs"
 	# One folder, whatever user apt downloads as.
 	chmod 755 "$dir.new/debs"
-	(cd "$dir.new/debs" && apt-get "${apt[@]}" -q -o APT::Sandbox::User=root download \
+	(cd "$dir.new/debs" && apt-get "${apt[@]}" -q download \
 		"$image" "$headers" "$common" "$kbuild") >"$dir.new/apt.log" 2>&1 ||
 		die "cannot download $image: $(tail -3 "$dir.new/apt.log")"
 	for deb in "$dir.new"/debs/linux-image-*.deb; do
