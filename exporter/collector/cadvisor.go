@@ -92,6 +92,9 @@ func (c *Collector) cadvisorEntry(each *source.Container, info *names.Info) []by
 	if id == "" {
 		id = "/docker/" + each.ID
 	}
+	if each.ID == "" {
+		id = "/" + labelID(each)
+	}
 	b := appendLabel(nil, "id", id)
 	b = appendLabel(b, "name", info.Name)
 	b = appendLabel(b, "image", info.Image)

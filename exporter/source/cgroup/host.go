@@ -54,14 +54,16 @@ func (s *Source) host(h *source.Host) (boot uint64, err error) {
 // ticks turns procfs' seconds back into whole ticks, in ns.
 func ticks(seconds float64) uint64 { return uint64(seconds*userHZ+0.5) * tickNS }
 
-// bootTime is when the host booted, ns since 1970. /proc/stat tells whole
-// seconds; where its host is this one the clocks tell it exactly.
-func (s *Source) bootTime(btime uint64) uint64 {
-	exact := uint64(s.config.Now().UnixNano()) - uint64(s.config.Boottime())
+// clocks gives the wall clock at boot, ns since 1970, and the boot clock now.
+// /proc/stat tells the former in whole seconds; where its host is this one our
+// own clocks tell both exactly.
+func (s *Source) clocks(wall time.Time, btime uint64) (boot uint64, now time.Duration) {
+	now = s.config.Boottime()
+	exact := uint64(wall.UnixNano()) - uint64(now)
 	if diff := int64(exact) - int64(btime); diff > -2e9 && diff < 2e9 {
-		return exact
+		return exact, now
 	}
-	return btime
+	return btime, time.Duration(uint64(wall.UnixNano()) - btime)
 }
 
 // boottime reads CLOCK_BOOTTIME (clock_gettime(2)).

@@ -115,13 +115,13 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	began := time.Now()
-	wall, now := s.config.Now(), s.config.Boottime()
+	wall := s.config.Now()
 	snap := &source.Snapshot{Source: source.Cgroup, Schema: "1", Module: "estiba-exporter"}
 	btime, err := s.host(&snap.Host)
 	if err != nil {
 		return nil, err
 	}
-	boot := s.bootTime(btime)
+	boot, now := s.clocks(wall, btime)
 	all, err := s.processes()
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	snap.Host.Set(source.Boottime, uint64(wall.UnixNano())-boot)
 	snap.Host.Set(source.ContainersFound, uint64(len(snap.Containers)))
 	snap.Host.Set(source.CollectTime, uint64(time.Since(began)))
-	s.lastSnapshot = now
+	s.lastSnapshot = s.config.Boottime()
 	return snap, nil
 }
 

@@ -1,0 +1,436 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/estiba/estiba/exporter/names"
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/internal/container"
+)
+
+var update = flag.Bool("update", false, "write docs/metrics.md anew")
+
+type fakeNames struct {
+	byID  map[string]*names.Info
+	sizes map[string]int64
+}
+
+func (f fakeNames) Get(id string) *names.Info            { return f.byID[id] }
+func (f fakeNames) Sizes() (map[string]int64, time.Time) { return f.sizes, time.Unix(100, 0) }
+func (f fakeNames) Up() bool                             { return true }
+
+type fakeSource struct {
+	mu   sync.Mutex
+	snap *source.Snapshot
+	err  error
+}
+
+func (f *fakeSource) Name() string { return source.Kmod }
+
+func (f *fakeSource) Snapshot(context.Context) (*source.Snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snap, f.err
+}
+
+func (f *fakeSource) set(s *source.Snapshot, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.snap, f.err = s, err
+}
+
+// world is a snapshot of n containers with every field known, and their names.
+func world(n int) (*source.Snapshot, fakeNames) {
+	s := &source.Snapshot{Source: source.Kmod, Schema: "1", ModuleVersion: "1.0.0"}
+	for f := source.HostField(0); int(f) < source.NumHostFields; f++ {
+		s.Host.Set(f, 1_000_000_007+uint64(f))
+	}
+	s.Host.Set(source.ContainersFound, uint64(n))
+	ns := fakeNames{byID: map[string]*names.Info{}, sizes: map[string]int64{}}
+	for i := range n {
+		c := source.Container{ID: fmt.Sprintf("%012x%052x", i*7919, i), Namespace: "moby", Cgroup: fmt.Sprintf("/docker/%d", i)}
+		for f := source.Field(0); int(f) < source.NumFields; f++ {
+			c.Set(f, uint64(i)*1_000_003+uint64(f)*97)
+		}
+		s.Containers = append(s.Containers, c)
+		ns.byID[c.ID] = &names.Info{ID: c.ID, Name: fmt.Sprintf("na\"me\\%d\n", i), Image: "im/age:1", Labels: container.Labels{Managed: true, Kind: container.KindCPU, Errors: []string{"estiba.knd"}}, Extra: map[string]string{"a.b": "c"}}
+		ns.sizes[c.ID] = int64(i) << 20
+	}
+	return s, ns
+}
+
+func newTest(c Config, src source.Source, n Names) *Collector {
+	if c.Limit == 0 {
+		c.Limit = 20000
+	}
+	c.Timeout = 5 * time.Second
+	c.ModulePresent = func() bool { return true }
+	return New(c, src, n, log.NewNopLogger())
+}
+
+func get(t testing.TB, h http.Handler, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("answer %d: %s", w.Code, w.Body)
+	}
+	return w
+}
+
+func parse(t *testing.T, text []byte) map[string]*dto.MetricFamily {
+	t.Helper()
+	p := expfmt.NewTextParser(model.LegacyValidation)
+	m, err := p.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		t.Fatalf("not the text format: %v\n%s", err, text)
+	}
+	return m
+}
+
+// flat lists all samples of the containers' metrics as name{sorted labels} → value.
+func flat(families map[string]*dto.MetricFamily) map[string]float64 {
+	m := map[string]float64{}
+	for name, f := range families {
+		for _, metric := range f.Metric {
+			var labels []string
+			for _, l := range metric.Label {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			sort.Strings(labels)
+			v := metric.GetGauge().GetValue()
+			if f.GetType() == dto.MetricType_COUNTER {
+				v = metric.GetCounter().GetValue()
+			}
+			m[name+"{"+strings.Join(labels, ",")+"}"] = v
+		}
+	}
+	return m
+}
+
+// naive publishes the containers through client_golang, one metric at a time,
+// from the same table of families.
+type naive struct {
+	rows     []row
+	families []family
+}
+
+func (n naive) Describe(chan<- *prometheus.Desc) {}
+
+func (n naive) Collect(ch chan<- prometheus.Metric) {
+	for _, f := range n.families {
+		for _, p := range f.points {
+			for i := range n.rows {
+				v, ok := p.value(&n.rows[i])
+				if !ok {
+					continue
+				}
+				x := float64(v)
+				switch p.unit {
+				case kilobytes:
+					x *= 1024
+				case nanos:
+					x /= 1e9
+				case hundredths:
+					x /= 100
+				}
+				pairs := prometheus.Labels{}
+				rest := string(p.labels(&n.rows[i])) + p.extra
+				for rest != "" {
+					name, after, _ := strings.Cut(rest, `="`)
+					end := 0
+					for end = 0; after[end] != '"'; end++ {
+						if after[end] == '\\' {
+							end++
+						}
+					}
+					pairs[name] = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(after[:end])
+					rest = strings.TrimPrefix(after[end+1:], ",")
+				}
+				t := prometheus.GaugeValue
+				if f.Type == Counter {
+					t = prometheus.CounterValue
+				}
+				ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(f.Name, f.Help, nil, pairs), t, x)
+			}
+		}
+	}
+}
+
+// TestFastPathEqualsClientGolang compares our own text with what client_golang
+// makes of the same rows, in every format that is offered.
+func TestFastPathEqualsClientGolang(t *testing.T) {
+	snap, ns := world(17)
+	c := newTest(Config{NameSet: Both, Host: "h", DockerLabels: []string{"a.b", "none"}}, &fakeSource{snap: snap}, ns)
+	rows, omitted, unnamed := c.rows(snap)
+	if omitted != 0 || unnamed != 0 {
+		t.Fatalf("omitted %d, unnamed %d", omitted, unnamed)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(naive{rows, c.families}); err != nil {
+		t.Fatal(err)
+	}
+	gathered, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]*dto.MetricFamily{}
+	for _, f := range gathered {
+		want[f.GetName()] = f
+	}
+	wantFlat := flat(want)
+	if len(wantFlat) < 17*len(c.families) {
+		t.Fatalf("only %d samples to compare", len(wantFlat))
+	}
+	h := c.Handler(prometheus.NewRegistry())
+	got := parse(t, get(t, h).Body.Bytes())
+	for name, f := range want {
+		g := got[name]
+		if g == nil || g.GetType() != f.GetType() || g.GetHelp() != f.GetHelp() {
+			t.Errorf("%s: %v, want type %v and help %q", name, g, f.GetType(), f.GetHelp())
+		}
+	}
+	same(t, "text", wantFlat, flat(got))
+
+	packed := get(t, h, "Accept-Encoding", "gzip")
+	z, err := gzip.NewReader(packed.Body)
+	if err != nil || packed.Header().Get("Content-Encoding") != "gzip" {
+		t.Fatalf("gzip: %v, %v", err, packed.Header())
+	}
+	unpacked, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "gzip", wantFlat, flat(parse(t, unpacked)))
+
+	binary := get(t, h, "Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	dec := expfmt.NewDecoder(binary.Body, expfmt.ResponseFormat(binary.Header()))
+	fromProto := map[string]*dto.MetricFamily{}
+	for {
+		var f dto.MetricFamily
+		if err := dec.Decode(&f); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		fromProto[f.GetName()] = proto.Clone(&f).(*dto.MetricFamily)
+	}
+	same(t, "protobuf", wantFlat, flat(fromProto))
+
+	om := get(t, h, "Accept", "application/openmetrics-text;version=1.0.0").Body.String()
+	if !strings.HasSuffix(om, "\n# EOF\n") || strings.Count(om, "# EOF") != 1 {
+		t.Error("OpenMetrics does not end with # EOF")
+	}
+	if !strings.Contains(om, "# TYPE estiba_container_cpu_seconds counter\n") || !strings.Contains(om, "\nestiba_container_cpu_seconds_total{") {
+		t.Error("OpenMetrics: a counter keeps its suffix in TYPE or loses it in the sample")
+	}
+}
+
+func same(t *testing.T, format string, want, got map[string]float64) {
+	t.Helper()
+	for key, v := range want {
+		g, ok := got[key]
+		if !ok {
+			t.Errorf("%s: no %s", format, key)
+		} else if math.Abs(g-v) > 1e-12*math.Abs(v) {
+			t.Errorf("%s: %s = %v, want %v", format, key, g, v)
+		}
+	}
+	for key := range got {
+		name, _, _ := strings.Cut(key, "{")
+		ours := strings.Contains(name, "container_") && name != "estiba_container_label_errors"
+		if _, ok := want[key]; !ok && ours {
+			t.Errorf("%s: %s is too much", format, key)
+		}
+	}
+}
+
+// TestFailureIsASample asks for what must be there when there is no snapshot.
+func TestFailureIsASample(t *testing.T) {
+	src := &fakeSource{}
+	src.set(nil, &source.Failure{Source: source.Kmod, Err: fmt.Errorf("document: %w", source.ErrCut)})
+	c := newTest(Config{NameSet: Estiba}, src, fakeNames{})
+	h := c.Handler(prometheus.NewRegistry())
+	families := parse(t, get(t, h).Body.Bytes())
+	for _, d := range selfDescs() {
+		if families[d.Name] == nil {
+			t.Errorf("%s is missing when the source fails", d.Name)
+		}
+	}
+	values := flat(families)
+	for key, want := range map[string]float64{
+		`estiba_scrape_success{}`:                                    0,
+		`estiba_source_errors_total{reason="cut",source="kmod"}`:     1,
+		`estiba_source_errors_total{reason="refused",source="kmod"}`: 0,
+		`estiba_source_active{source="kmod"}`:                        0,
+		`estiba_source_active{source="cgroup"}`:                      0,
+		`estiba_kernel_module_loaded{}`:                              1,
+		`estiba_kernel_module_info{schema="",version=""}`:            0,
+	} {
+		if v, ok := values[key]; !ok || v != want {
+			t.Errorf("%s = %v, %v, want %v", key, v, ok, want)
+		}
+	}
+	if n := len(families["estiba_source_errors_total"].Metric); n != len(source.Names())*len(source.Reasons()) {
+		t.Errorf("%d error counters, want every combination", n)
+	}
+	if c.Ready() {
+		t.Error("ready without a snapshot")
+	}
+	snap, _ := world(1)
+	src.set(snap, nil)
+	values = flat(parse(t, get(t, h).Body.Bytes()))
+	if values[`estiba_scrape_success{}`] != 1 || values[`estiba_kernel_module_info{schema="1",version="1.0.0"}`] != 1 || !c.Ready() {
+		t.Errorf("after the source came back: %v, ready %v", values, c.Ready())
+	}
+}
+
+func TestLimitAndDuplicatesAreCounted(t *testing.T) {
+	snap, ns := world(5)
+	snap.Containers = append(snap.Containers, snap.Containers[0]) // the same id again
+	other := source.Container{ID: snap.Containers[0].ID[:12] + strings.Repeat("f", 52)}
+	snap.Containers = append(snap.Containers, other) // the same label id
+	snap.Host.Set(source.ContainersFound, uint64(len(snap.Containers)+3))
+	for limit, want := range map[int]string{4: "4 6", 20: "5 5"} {
+		c := newTest(Config{NameSet: Estiba, Limit: limit}, &fakeSource{snap: snap}, ns)
+		families := parse(t, get(t, c.Handler(prometheus.NewRegistry())).Body.Bytes())
+		v := flat(families)
+		if got := fmt.Sprint(v[`estiba_containers{}`], v[`estiba_containers_omitted{}`]); got != want {
+			t.Errorf("limit %d: containers and omitted %s, want %s", limit, got, want)
+		}
+		if n := len(families["estiba_container_processes"].Metric); fmt.Sprint(n) != want[:1] {
+			t.Errorf("limit %d: %d series", limit, n)
+		}
+	}
+}
+
+// TestEveryPublishedMetricIsDescribed compares the list of descriptors with a
+// full exposition.
+func TestEveryPublishedMetricIsDescribed(t *testing.T) {
+	snap, ns := world(2)
+	for _, set := range []NameSet{Estiba, CAdvisor, Both} {
+		c := newTest(Config{NameSet: set}, &fakeSource{snap: snap}, ns)
+		families := parse(t, get(t, c.Handler(prometheus.NewRegistry())).Body.Bytes())
+		for _, d := range Descs(set) {
+			f := families[d.Name]
+			if f == nil {
+				t.Errorf("%s: %s is described and not published", set, d.Name)
+				continue
+			}
+			var have []string
+			for _, l := range f.Metric[0].Label {
+				have = append(have, l.GetName())
+			}
+			want := append([]string(nil), d.Labels...)
+			sort.Strings(have)
+			sort.Strings(want)
+			if strings.Join(have, " ") != strings.Join(want, " ") || strings.ToLower(f.GetType().String()) != string(d.Type) {
+				t.Errorf("%s: %s is a %s with labels %v, described as %s with %v", set, d.Name, f.GetType(), have, d.Type, want)
+			}
+			delete(families, d.Name)
+		}
+		for name := range families {
+			t.Errorf("%s: %s is published and not described", set, name)
+		}
+	}
+	series := 0
+	for _, f := range containerFamilies() {
+		series += len(f.points)
+	}
+	if series > 30 {
+		t.Errorf("%d series a container, want at most 30", series)
+	}
+}
+
+func TestDocs(t *testing.T) {
+	const path = "../../docs/metrics.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(Markdown()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != Markdown() {
+		t.Error("docs/metrics.md is not what the descriptors say: go test ./exporter/collector -run TestDocs -update")
+	}
+}
+
+func TestLabelID(t *testing.T) {
+	full := strings.Repeat("0123456789abcdef", 4)
+	pidOnly := source.Container{}
+	pidOnly.Set(source.PID, 42)
+	for want, c := range map[string]source.Container{
+		"0123456789ab":          {ID: full},
+		"pid-42":                pidOnly,
+		"my-container-number-1": {ID: "my-container-number-1"},
+		strings.ToUpper(full):   {ID: strings.ToUpper(full)},
+	} {
+		if got := labelID(&c); got != want {
+			t.Errorf("labelID(%q) = %q, want %q", c.ID, got, want)
+		}
+	}
+}
+
+func TestConcurrentScrapes(t *testing.T) {
+	snap, ns := world(50)
+	src := &fakeSource{snap: snap}
+	h := newTest(Config{NameSet: Both}, src, ns).Handler(prometheus.NewRegistry())
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if n := strings.Count(w.Body.String(), "\nestiba_container_processes{"); n != 50 {
+				t.Errorf("%d containers, want 50", n)
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+func BenchmarkScrape(b *testing.B) {
+	for _, n := range []int{200, 1000, 10000} {
+		snap, ns := world(n)
+		h := newTest(Config{NameSet: Estiba}, &fakeSource{snap: snap}, ns).Handler(prometheus.NewRegistry())
+		for _, encoding := range []string{"identity", "gzip"} {
+			b.Run(fmt.Sprintf("%d/%s", n, encoding), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					get(b, h, "Accept-Encoding", encoding)
+				}
+			})
+		}
+	}
+}
