@@ -1,0 +1,285 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+var now = time.Unix(1_800_000_000, 0)
+
+// liar is a Prometheus that answers what a test tells it to. answers maps a
+// part of the query to the answer's body.
+type liar struct {
+	answers map[string]string
+	rules   string
+	queries chan string
+}
+
+func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if strings.HasSuffix(r.URL.Path, "/rules") {
+		fmt.Fprint(w, l.rules)
+		return
+	}
+	query := r.FormValue("query")
+	if l.queries != nil {
+		l.queries <- query
+	}
+	best, at := "", len(query)
+	for part := range l.answers { // the part that stands first in the query
+		if i := strings.Index(query, part); i >= 0 && i < at {
+			best, at = part, i
+		}
+	}
+	if body, ok := l.answers[best]; ok {
+		switch body {
+		case "500":
+			w.WriteHeader(http.StatusInternalServerError)
+		case "hang":
+			<-r.Context().Done()
+		case "cut":
+			w.Header().Set("Content-Length", "1000")
+			fmt.Fprint(w, `{"status":"succ`)
+		default:
+			fmt.Fprint(w, body)
+		}
+		return
+	}
+	fmt.Fprint(w, vector())
+}
+
+func vector(samples ...string) string {
+	return `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(samples, ",") + `]}}`
+}
+
+func sample(value string, labels ...string) string {
+	var pairs []string
+	for _, l := range labels {
+		k, v, _ := strings.Cut(l, "=")
+		pairs = append(pairs, fmt.Sprintf("%q:%q", k, v))
+	}
+	return fmt.Sprintf(`{"metric":{%s},"value":[1800000000,%q]}`, strings.Join(pairs, ","), value)
+}
+
+func client(t *testing.T, l *liar, host string) *Client {
+	t.Helper()
+	server := httptest.NewServer(l)
+	t.Cleanup(server.Close)
+	c, err := New(server.URL, host, 500*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func parse(t *testing.T, query, host string) Expr {
+	t.Helper()
+	e, err := ParseExpr(query, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestLies(t *testing.T) {
+	const id = "id=aaaaaaaaaaaa"
+	starts := vector(sample("1799999000.5", id))
+	cases := []struct {
+		name, body string
+		failed     bool
+	}{
+		{"scalar", `{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}`, false},
+		{"string", `{"status":"success","data":{"resultType":"string","result":[1800000000,"1"]}}`, true}, // the client library refuses it
+		{"matrix", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"id":"aaaaaaaaaaaa"},"values":[[1800000000,"1"]]}]}}`, false},
+		{"warning", strings.Replace(vector(sample("1", id)), `"data"`, `"warnings":["a store is missing"],"data"`, 1), false},
+		{"note", strings.Replace(vector(sample("1", id)), `"data"`, `"infos":["might not be a counter"],"data"`, 1), false},
+		{"missing id", vector(sample("1", id), sample("1", "name=x")), false},
+		{"error", `{"status":"error","errorType":"execution","error":"many-to-many matching not allowed"}`, true},
+		{"500", "500", true},
+		{"hang", "hang", true},
+		{"half an answer", "cut", true},
+		{"no JSON", "<html>", true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := client(t, &liar{answers: map[string]string{"usage": c.body, "start_time": starts}}, "")
+			r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]
+			if !r.Answer.Unusable || r.Err == nil || len(r.Answer.Samples) != 0 {
+				t.Fatalf("believed: %+v", r)
+			}
+			if r.Failed != c.failed {
+				t.Errorf("failed = %v, want %v: %v", r.Failed, c.failed, r.Err)
+			}
+		})
+	}
+	t.Run("the truth", func(t *testing.T) {
+		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id), sample("NaN", "id=bbbbbbbbbbbb")), "start_time": starts}}, "")
+		r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]
+		if r.Err != nil || len(r.Answer.Samples) != 2 {
+			t.Fatalf("%+v", r)
+		}
+		a := r.Answer.Samples[0]
+		if a.ID != "aaaaaaaaaaaa" || a.Value != 3 || !a.WindowFilled || a.Start.UnixMilli() != 1799999000500 {
+			t.Errorf("sample = %+v", a)
+		}
+		if b := r.Answer.Samples[1]; !b.Start.IsZero() {
+			t.Errorf("a container without a start got one: %+v", b)
+		}
+	})
+	t.Run("one rule fails, the other does not", func(t *testing.T) {
+		p := client(t, &liar{answers: map[string]string{"bad": "500", "usage": vector(sample("3", id)), "start_time": starts}}, "")
+		r := p.Ask(context.Background(), []Expr{parse(t, "bad", ""), parse(t, "usage", "")}, now)
+		if !r[0].Failed || r[1].Err != nil {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("starts are not known", func(t *testing.T) {
+		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": "500"}}, "")
+		if r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]; !r.Answer.Unusable {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("two starts of one id", func(t *testing.T) {
+		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": vector(sample("1", id, "name=a"), sample("2", id, "name=b"))}}, "")
+		if r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]; !r.Answer.Samples[0].Start.IsZero() {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestFresh(t *testing.T) {
+	fresh := func(stamp, sequence, success string, more ...string) string {
+		rows := more
+		for name, v := range map[string]string{"estiba_snapshot_timestamp_seconds": stamp, "estiba_snapshot_sequence": sequence, "estiba_scrape_success": success} {
+			if v != "" {
+				rows = append(rows, sample(v, "__name__="+name))
+			}
+		}
+		return vector(rows...)
+	}
+	cases := []struct {
+		name, body string
+		fresh      bool
+		err        bool
+	}{
+		{"good", fresh("1799999995.25", "42", "1"), true, false},
+		{"empty", vector(), false, false},
+		{"old", fresh("1799999979", "42", "1"), false, false},
+		{"in the future", fresh("1800000010", "42", "1"), false, false},
+		{"NaN", fresh("NaN", "42", "1"), false, false},
+		{"failed scrape", fresh("1799999995", "42", "0"), false, false},
+		{"no sequence", fresh("1799999995", "", "1"), false, false},
+		{"no success", fresh("1799999995", "42", ""), false, false},
+		{"two exporters", fresh("1799999995", "42", "1", sample("1799999990", "__name__=estiba_snapshot_timestamp_seconds", "instance=b")), false, false},
+		{"warning", strings.Replace(fresh("1799999995", "42", "1"), `"data"`, `"warnings":["partial"],"data"`, 1), false, true},
+		{"500", "500", false, true},
+		{"hang", "hang", false, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := client(t, &liar{answers: map[string]string{"snapshot_timestamp": c.body}}, "")
+			f, err := p.Fresh(context.Background(), now, 20*time.Second)
+			if f.Fresh != c.fresh || (err != nil) != c.err {
+				t.Errorf("%+v, %v", f, err)
+			}
+			if !f.Fresh && err == nil && f.Why == "" {
+				t.Error("no word why")
+			}
+			if c.fresh && (f.Sequence != "42" || f.Age != 4750*time.Millisecond) {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestHostIsPutIntoEverySelector(t *testing.T) {
+	for query, want := range map[string]string{
+		`a`:                                   `a{host="h\"1"}`,
+		`a{x="y"} / on (id) sum(rate(b[5m]))`: `a{host="h\"1",x="y"} / on (id) sum(rate(b{host="h\"1"}[5m]))`,
+		`{__name__=~"a|b"}`:                   `{__name__=~"a|b",host="h\"1"}`,
+		`a{host="other"}`:                     `a{host="h\"1",host="other"}`,
+		`max_over_time(a[5m:1m] offset 1m)`:   `max_over_time(a{host="h\"1"}[5m:1m] offset 1m)`,
+		`label_replace(a, "host", "$1", "x", "(host=.*)")`: `label_replace(a{host="h\"1"}, "host", "$1", "x", "(host=.*)")`,
+	} {
+		if got := parse(t, query, `h"1`).String(); got != want {
+			t.Errorf("%s became\n%s, want\n%s", query, got, want)
+		}
+	}
+}
+
+func TestRowsOfOtherHostsAreDropped(t *testing.T) {
+	p := client(t, &liar{answers: map[string]string{"usage": vector(sample("1", "id=aaaaaaaaaaaa", "host=a"), sample("1", "id=bbbbbbbbbbbb", "host=b"), sample("1", "id=cccccccccccc"))}}, "a")
+	rows, err := p.Vector(context.Background(), parse(t, "usage", "a"), now)
+	if err != nil || len(rows) != 2 {
+		t.Errorf("rows %+v, %v", rows, err)
+	}
+}
+
+func TestReach(t *testing.T) {
+	for query, want := range map[string]time.Duration{
+		`a`: 0, `rate(a[30s])`: 30 * time.Second, `a offset 1m`: time.Minute,
+		`rate(a[1m] offset 1m)`:              2 * time.Minute,
+		`max_over_time(rate(a[30s])[5m:5s])`: 5*time.Minute + 30*time.Second,
+		`a + rate(b[1m])`:                    time.Minute,
+	} {
+		if got := parse(t, query, "").reach; got != want {
+			t.Errorf("%s looks back %s, want %s", query, got, want)
+		}
+	}
+}
+
+// The range of a recording rule counts, through other rules too.
+func TestWindowOfRecordingRules(t *testing.T) {
+	const id = "id=aaaaaaaaaaaa"
+	rule := func(name, query string) string {
+		return fmt.Sprintf(`{"name":%q,"query":%q,"type":"recording","health":"ok","evaluationTime":0,"lastEvaluation":"2026-01-01T00:00:00Z"}`, name, query)
+	}
+	l := &liar{
+		rules: `{"status":"success","data":{"groups":[{"name":"g","file":"f","interval":5,"rules":[` +
+			rule("x:cpu", "rate(cpu[30s])") + "," + rule("x:class", "x:cpu > 1") + `]}]}}`,
+		answers: map[string]string{"x:class": vector(sample("1", id))},
+	}
+	ask := func(oldest, own, container string) Result {
+		l.answers["min_over_time"] = vector(sample(oldest))
+		l.answers["count_over_time"] = vector(sample(own), sample(container, id))
+		l.answers["estiba_container_start_time_seconds"] = vector(sample("1799999000", id))
+		return client(t, l, "").Ask(context.Background(), []Expr{parse(t, "x:class", "")}, now)[0]
+	}
+	for _, c := range []struct {
+		oldest, own, container string
+		filled                 bool
+	}{
+		{"1799999971", "6", "6", true},
+		{"1799999971", "6", "5", true},
+		{"1799999971", "6", "3", false}, // a young container
+		{"1799999990", "2", "2", false}, // a young Prometheus
+	} {
+		r := ask(c.oldest, c.own, c.container)
+		if r.Err != nil || r.Reach != 30*time.Second || r.Answer.Samples[0].WindowFilled != c.filled {
+			t.Errorf("%+v: %+v", c, r)
+		}
+	}
+	l.rules = "<html>"
+	if r := ask("1799999971", "6", "6"); !r.Answer.Unusable {
+		t.Errorf("the rules cannot be had, and yet: %+v", r)
+	}
+}
+
+func TestPrometheusThatIsNotThere(t *testing.T) {
+	c, err := New("http://127.0.0.1:1", "", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Fresh(context.Background(), now, time.Minute); err == nil || errors.Is(err, ErrUnusable) {
+		t.Errorf("Fresh = %v", err)
+	}
+	if _, err := New("://", "", time.Second); err == nil {
+		t.Error("New accepted a URL that is none")
+	}
+}
