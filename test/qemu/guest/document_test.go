@@ -4,12 +4,14 @@ package guest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +30,10 @@ type document struct {
 
 // parse refuses anything but objects of strings where version 1 has them.
 func parse(text []byte) (*document, error) {
+	// Go's parser takes broken UTF-8; others do not.
+	if !utf8.Valid(text) {
+		return nil, errors.New("parse document: not UTF-8")
+	}
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(text, &top); err != nil {
 		return nil, fmt.Errorf("parse document: %w", err)
