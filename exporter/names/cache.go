@@ -166,6 +166,8 @@ func (c *Cache) follow(ctx context.Context) error {
 	for {
 		var err error
 		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case err = <-failed:
 		case e := <-events:
 			err = c.apply(ctx, e)

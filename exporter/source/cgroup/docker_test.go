@@ -1,0 +1,254 @@
+package cgroup
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+const loadSource = `package main
+
+import (
+	"os"
+	"os/exec"
+	"time"
+)
+
+func main() {
+	switch os.Args[1] {
+	case "cpu":
+		for {
+		}
+	case "memory":
+		b := make([]byte, 48<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		time.Sleep(time.Hour)
+		os.Stdout.Write(b[:1])
+	case "children": // each writes a mebibyte and ends; ten of them
+		for range 10 {
+			exec.Command("/load", "child").Run()
+		}
+		time.Sleep(time.Hour)
+	case "child":
+		f, err := os.Create("/child")
+		if err != nil {
+			os.Exit(1)
+		}
+		f.Write(make([]byte, 1<<20))
+		f.Close()
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+`
+
+const loadImage = "estiba-test/source-load:1"
+
+func importLoad(t *testing.T, c *dockerclient.Client) {
+	t.Helper()
+	src := filepath.Join(t.TempDir(), "load.go")
+	if err := os.WriteFile(src, []byte(loadSource), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(testutil.Build(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := w.WriteHeader(&tar.Header{Name: "load", Mode: 0o755, Size: int64(len(program))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ImportImage(context.Background(), &layer, loadImage, []string{`ENTRYPOINT ["/load"]`}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.RemoveImage(context.Background(), loadImage) })
+}
+
+// TestRealContainers compares what the source tells with what the kernel's own
+// files say of the same container at the same time.
+func TestRealContainers(t *testing.T) {
+	testutil.Require(t, testutil.Docker, testutil.Root)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	docker, err := dockerclient.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer docker.Close()
+	importLoad(t, docker)
+	ids := map[string]string{}
+	for _, kind := range []string{"cpu", "memory", "children"} {
+		name := "estiba-test-source-" + kind
+		docker.Remove(ctx, name)
+		id, err := docker.Create(ctx, dockerclient.Spec{Name: name, Image: loadImage, Command: []string{kind}, CPUs: 0.3, MemoryBytes: 96 << 20, Networkless: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { docker.Remove(context.Background(), id) })
+		if err := docker.Start(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		ids[kind] = id
+	}
+	s, err := New(Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := map[string]map[source.Field]uint64{}
+	take := func() map[string]*source.Container {
+		snap, err := s.Snapshot(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]*source.Container{}
+		for kind, id := range ids {
+			for i := range snap.Containers {
+				if snap.Containers[i].ID == id {
+					found[kind] = &snap.Containers[i]
+				}
+			}
+			if c := found[kind]; c != nil {
+				if last[kind] == nil {
+					last[kind] = map[source.Field]uint64{}
+				}
+				for _, f := range []source.Field{source.CPU, source.CPUUser, source.CPUSystem, source.IOReadBytes, source.IOWriteBytes, source.IOReadCalls,
+					source.IOWriteCalls, source.DiskRead, source.DiskWrite, source.MinorFaults, source.MajorFaults} {
+					if v, ok := c.Get(f); ok {
+						if v < last[kind][f] {
+							t.Errorf("%s: %s fell from %d to %d", kind, f.Info().Key, last[kind][f], v)
+						}
+						last[kind][f] = v
+					}
+				}
+			}
+		}
+		return found
+	}
+	// Every exited child of "children" was seen at least once, and none of
+	// what it wrote may be lost.
+	testutil.Eventually(t, 60*time.Second, "all ten children's writes are counted", func() bool {
+		c := take()["children"]
+		if c == nil {
+			return false
+		}
+		v, _ := c.Get(source.IOWriteBytes)
+		return v >= 10<<20
+	})
+	if c := take()["children"]; c != nil {
+		if v, _ := c.Get(source.IOWriteBytes); v > 11<<20 {
+			t.Errorf("children wrote %d bytes: counted twice", v)
+		}
+	}
+	testutil.Eventually(t, 20*time.Second, "a busy container's percentage near its limit", func() bool {
+		found := take()
+		cpu := found["cpu"]
+		if cpu == nil || found["memory"] == nil {
+			return false
+		}
+		percent, ok := cpu.Get(source.CPUPercent)
+		return ok && percent > 2000 && percent < 3600
+	})
+	for kind, id := range ids {
+		before := kernelCPU(t, id)
+		c := take()[kind]
+		after := kernelCPU(t, id)
+		// µs is what one of the two is told in.
+		if v, ok := c.Get(source.CPU); !ok || v+2000 < before || v > after+2000 {
+			t.Errorf("%s: cpu %d, %v, the kernel's file says %d to %d", kind, v, ok, before, after)
+		}
+		if v, ok := c.Get(source.MemoryLimit); !ok || v != 96<<10 {
+			t.Errorf("%s: limit %d kB, %v", kind, v, ok)
+		}
+		if v, ok := c.Get(source.Processes); !ok || v < 1 || v > 2 {
+			t.Errorf("%s: %d processes", kind, v)
+		}
+		if c.Namespace != "moby" || c.Command != "load" || c.Network != "own" {
+			t.Errorf("%s: %q %q %q", kind, c.Namespace, c.Command, c.Network)
+		}
+		inspected, err := docker.Inspect(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := c.Get(source.InitPID); int(v) != inspected.PID {
+			t.Errorf("%s: init is %d, docker says %d", kind, v, inspected.PID)
+		}
+	}
+	memory := take()["memory"]
+	if v, _ := memory.Get(source.RSS); v < 48<<10 || v > 64<<10 {
+		t.Errorf("resident memory %d kB of a program that touched 48 MiB", v)
+	}
+	if v, _ := memory.Get(source.MemoryCgroup); v < 48<<10 || v > 96<<10 {
+		t.Errorf("cgroup memory %d kB of a program that touched 48 MiB", v)
+	}
+	snap, err := s.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, _ := snap.Host.Get(source.UnattributedProcesses)
+	for i := range snap.Containers {
+		n, _ := snap.Containers[i].Get(source.Processes)
+		sum += n
+	}
+	if all, _ := snap.Host.Get(source.HostProcesses); sum > all || sum+5 < all { // one may be just being created
+		t.Errorf("processes: the parts are %d, the whole %d", sum, all)
+	}
+
+	if err := docker.Kill(ctx, ids["cpu"]); err != nil {
+		t.Fatal(err)
+	}
+	ended := last["cpu"][source.CPU]
+	testutil.Eventually(t, 10*time.Second, "a killed container is gone and its CPU time kept as ended", func() bool {
+		snap, err := s.Snapshot(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range snap.Containers {
+			if snap.Containers[i].ID == ids["cpu"] {
+				return false
+			}
+		}
+		v, _ := snap.Host.Get(source.EndedCPU)
+		return v >= ended
+	})
+}
+
+// kernelCPU reads the container's CPU time in ns where this host keeps it.
+func kernelCPU(t *testing.T, id string) uint64 {
+	t.Helper()
+	for pattern, times := range map[string]uint64{
+		"/sys/fs/cgroup/cpuacct/docker/" + id + "/cpuacct.usage":       1,
+		"/sys/fs/cgroup/docker/" + id + "/cpu.stat":                    1000,
+		"/sys/fs/cgroup/system.slice/docker-" + id + ".scope/cpu.stat": 1000,
+	} {
+		b, err := os.ReadFile(pattern)
+		if err != nil {
+			continue
+		}
+		word := strings.TrimPrefix(strings.Fields(strings.ReplaceAll(string(b), "usage_usec ", ""))[0], "usage_usec")
+		v, err := strconv.ParseUint(word, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v * times
+	}
+	t.Fatal("no file of the kernel tells the container's CPU time")
+	return 0
+}
