@@ -112,16 +112,25 @@ func (e *Enforcer) Start(ctx context.Context, order Order) bool {
 		e.slots <- struct{}{}
 		r := e.carryOut(context.WithoutCancel(ctx), order)
 		<-e.slots
-		e.mu.Lock()
-		delete(e.busy, id)
-		delete(e.gone, id)
-		if r.Record.Outcome == audit.OutcomeFailed && !r.Begun.IsZero() && r.Record.Mode == policy.Live {
-			e.gone[id] = r.Ended.Add(doubtTime)
-		}
-		e.mu.Unlock()
+		e.settle(id, r)
 		e.o.Done(r)
 	}()
 	return true
+}
+
+// settle ends an order. It waits for whoever is counting: a list taken while
+// the victim still ran must not be read when it no longer counts as gone, or
+// it would be alive in the eyes of the next one.
+func (e *Enforcer) settle(id string, r Result) {
+	e.reserve.Lock()
+	defer e.reserve.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.busy, id)
+	delete(e.gone, id)
+	if r.Record.Outcome == audit.OutcomeFailed && !r.Begun.IsZero() && r.Record.Mode == policy.Live {
+		e.gone[id] = r.Ended.Add(doubtTime)
+	}
 }
 
 // Wait returns when no order is under way, or when ctx ends.

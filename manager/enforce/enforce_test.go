@@ -32,6 +32,7 @@ type fakeEngine struct {
 	calls      []string
 	hang       map[string]bool // Stop of this id returns only with its context
 	refuse     map[string]error
+	takes      time.Duration
 	listErr    error
 	inspectErr error
 }
@@ -53,12 +54,13 @@ func (e *fakeEngine) called(what string) {
 
 func (e *fakeEngine) List(context.Context, dockerclient.ListOptions) ([]dockerclient.Container, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	var list []dockerclient.Container
 	for _, c := range e.containers {
 		c.StartedAt = time.Time{} // as the Engine's list
 		list = append(list, c)
 	}
+	e.mu.Unlock()
+	time.Sleep(e.takes)
 	return list, e.listErr
 }
 
@@ -87,6 +89,7 @@ func (e *fakeEngine) act(ctx context.Context, what, id string, then func()) erro
 	if refuse != nil {
 		return refuse
 	}
+	time.Sleep(e.takes) // the act's effect comes later than its call
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.containers[id]; !ok {
@@ -334,6 +337,7 @@ func TestKeepHoldsInParallel(t *testing.T) {
 			kinds[i] = rapid.SampledFrom([]string{"cpu", "ram"}).Draw(t, "kind")
 		}
 		e, rec := newEngine(kinds...), &memoryRecord{}
+		e.takes = 2 * time.Millisecond
 		var orders []Order
 		for i := range n {
 			if rapid.IntRange(0, 5).Draw(t, "fails") == 0 {
