@@ -89,7 +89,7 @@ func (c *Collector) Warm(ctx context.Context) {
 	snap, err := c.source.Snapshot(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.note(&outcome{snap: snap, err: err, waited: time.Since(began)})
+	c.note(&outcome{snap: snap, err: err, waited: time.Since(began), loaded: c.config.ModulePresent()})
 }
 
 // scrape takes one snapshot and writes the containers' samples behind b. It
@@ -125,6 +125,8 @@ func (c *Collector) note(o *outcome) {
 		var failure *source.Failure
 		if errors.As(o.err, &failure) {
 			name = failure.Source
+		} else if reason == source.ReasonTimeout && !o.loaded {
+			name = source.Cgroup // no module that could hang
 		}
 		c.errors.add(name, reason)
 		if reason != c.failing {
