@@ -3,6 +3,7 @@ package docker_test
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -10,10 +11,14 @@ import (
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/prometheus"
 )
 
 // idleImage is the image of the containers that the generator did not make.
 const idleImage = "estiba-test/idle:latest"
+
+// seedWithAllKinds makes the generator draw every kind in both loads.
+const seedWithAllKinds = "10"
 
 // TestTheWholeWay follows the data once around: containers of all four kinds
 // → exporter → Prometheus → manager → Docker, until one of each kind is left,
@@ -28,83 +33,81 @@ func TestTheWholeWay(t *testing.T) {
 		container.LabelManaged: "true", container.LabelKind: "cpu", container.LabelProtect: "ture"})
 	w.generate(t, "--batch=12", "--seed="+seedWithAllKinds)
 
-	t.Run("the exporter publishes all of them", func(t *testing.T) {
-		w.isPublished(t)
-	})
-	t.Run("Prometheus has their use, class and kind", func(t *testing.T) {
-		w.isMeasured(t)
-	})
-	t.Run("the surplus goes, one of each kind stays", func(t *testing.T) {
-		before := w.surplus(t)
-		for _, k := range container.Kinds() {
-			if len(before[k]) < 2 {
-				t.Fatalf("the batch leaves nothing to remove of kind %s: %v", k, before)
-			}
+	t.Log("the exporter publishes all of them")
+	w.isPublished(t)
+
+	t.Log("Prometheus has their use, class and kind")
+	w.isMeasured(t)
+
+	t.Log("the surplus goes, one of each kind stays")
+	before := w.surplus(t)
+	for _, k := range container.Kinds() {
+		if len(before[k]) < 2 {
+			t.Fatalf("the batch leaves nothing to remove of kind %s: %v", k, before)
 		}
-		w.startManager(t)
-		testutil.Eventually(t, 90*time.Second, "one container of each kind is left", func() bool { return w.oneOfEach(t) })
-		w.survive(t, bystander, protected, misspelt)
-		w.recordIsWhole(t)
+	}
+	w.startManager(t)
+	testutil.Eventually(t, 90*time.Second, "one container of each kind is left", func() bool { return w.oneOfEach(t) })
+	w.survive(t, bystander, protected, misspelt)
+	w.recordIsWhole(t)
+
+	t.Log("every dashboard query has data")
+	w.dashboardsHaveData(t)
+
+	t.Log("the kills are notified")
+	testutil.Eventually(t, 60*time.Second, "Alertmanager has the alert about killed containers", func() bool {
+		body, err := fetch("http://" + w.alertmanagerAddr + "/api/v2/alerts")
+		return err == nil && strings.Contains(string(body), "EstibaContainerKilled")
 	})
-	t.Run("every dashboard query has data", func(t *testing.T) {
-		w.dashboardsHaveData(t)
+
+	t.Log("nobody dies while Prometheus is away")
+	w.prometheus.Stop(t)
+	w.generate(t, "--batch=8")
+	count := len(w.running(t))
+	failed := w.managerTicks(t, "prometheus_error")
+	testutil.Eventually(t, 60*time.Second, "two ticks without Prometheus", func() bool {
+		return w.managerTicks(t, "prometheus_error") >= failed+2
 	})
-	t.Run("the kills are notified", func(t *testing.T) {
-		testutil.Eventually(t, 60*time.Second, "Alertmanager has the alert about killed containers", func() bool {
-			body, err := fetch("http://" + w.alertmanagerAddr + "/api/v2/alerts")
-			return err == nil && strings.Contains(string(body), "EstibaContainerKilled")
-		})
+	if got := len(w.running(t)); got != count {
+		t.Errorf("%d containers run, %d did before: somebody died on no data", got, count)
+	}
+	w.startPrometheus(t)
+	testutil.Eventually(t, 120*time.Second, "one of each kind again", func() bool { return w.oneOfEach(t) })
+
+	t.Log("a Docker Engine that comes back is used again")
+	w.engine.Stop(t)
+	testutil.Eventually(t, 30*time.Second, "the exporter says that Docker is down", func() bool {
+		return w.exporterValue(t, "estiba_docker_up") == 0
 	})
-	t.Run("nobody dies while Prometheus is away", func(t *testing.T) {
-		w.prometheus.Stop(t)
-		w.generate(t, "--batch=8")
-		count := len(w.running(t))
-		failed := w.managerTicks(t, "prometheus_error")
-		testutil.Eventually(t, 60*time.Second, "two ticks without Prometheus", func() bool {
-			return w.managerTicks(t, "prometheus_error") >= failed+2
-		})
-		if got := len(w.running(t)); got != count {
-			t.Errorf("%d containers run, %d did before: somebody died on no data", got, count)
+	started := time.Now()
+	if err := get("http://" + w.exporterAddr + "/metrics"); err != nil {
+		t.Errorf("scrape without Docker: %v", err)
+	}
+	if took := time.Since(started); took > 3*time.Second {
+		t.Errorf("a scrape without Docker took %s", took)
+	}
+	w.engine.Start(t)
+	w.generate(t, "--batch=12", "--seed="+seedWithAllKinds)
+	testutil.Eventually(t, 30*time.Second, "the exporter sees Docker again", func() bool {
+		return w.exporterValue(t, "estiba_docker_up") == 1
+	})
+	testutil.Eventually(t, 120*time.Second, "one of each kind again", func() bool { return w.oneOfEach(t) })
+	w.recordIsWhole(t)
+
+	t.Log("none of our programs had to be started again")
+	for _, p := range []*testutil.Process{w.exporter, w.manager} {
+		if p.Ended() {
+			t.Errorf("%s ended", p.Name)
 		}
-		w.startPrometheus(t)
-		testutil.Eventually(t, 120*time.Second, "one of each kind again", func() bool { return w.oneOfEach(t) })
-	})
-	t.Run("a Docker Engine that comes back is used again", func(t *testing.T) {
-		w.engine.Stop(t)
-		testutil.Eventually(t, 30*time.Second, "the exporter says that Docker is down", func() bool {
-			return w.exporterValue(t, "estiba_docker_up") == 0
-		})
-		started := time.Now()
-		if err := get("http://" + w.exporterAddr + "/metrics"); err != nil {
-			t.Errorf("scrape without Docker: %v", err)
+	}
+
+	t.Log("clean removes the generated containers and no other")
+	w.clean(t)
+	for _, c := range w.running(t) {
+		if c.Labels[container.LabelGenerator] != "" {
+			t.Errorf("%s is left", c.Name)
 		}
-		if took := time.Since(started); took > 3*time.Second {
-			t.Errorf("a scrape without Docker took %s", took)
-		}
-		w.engine.Start(t)
-		w.generate(t, "--batch=12", "--seed="+seedWithAllKinds)
-		testutil.Eventually(t, 30*time.Second, "the exporter sees Docker again", func() bool {
-			return w.exporterValue(t, "estiba_docker_up") == 1
-		})
-		testutil.Eventually(t, 120*time.Second, "one of each kind again", func() bool { return w.oneOfEach(t) })
-		w.recordIsWhole(t)
-	})
-	t.Run("our programs never had to be started again", func(t *testing.T) {
-		for _, p := range []*testutil.Process{w.exporter, w.manager} {
-			if p.Ended() {
-				t.Errorf("%s ended", p.Name)
-			}
-		}
-	})
-	t.Run("clean removes the generated ones and no other", func(t *testing.T) {
-		w.clean(t)
-		left := w.running(t)
-		for _, c := range left {
-			if c.Labels[container.LabelGenerator] != "" {
-				t.Errorf("%s is left", c.Name)
-			}
-		}
-	})
+	}
 }
 
 // isPublished waits until the exporter shows each running container by name,
@@ -225,31 +228,31 @@ func (w *world) survive(t *testing.T, list ...dockerclient.Container) {
 }
 
 // recordIsWhole checks that each kill has one intent and, after it, one
-// outcome.
+// outcome. A container is gone a moment before that is written.
 func (w *world) recordIsWhole(t *testing.T) {
 	t.Helper()
-	intents, outcomes := map[string]int{}, map[string]int{}
-	for _, l := range w.audit(t) {
-		switch l.Phase {
-		case "intent":
-			intents[l.KillID]++
-			if l.ID == "" || l.Name == "" {
-				t.Errorf("intent without a container: %+v", l)
-			}
-		case "outcome":
-			outcomes[l.KillID]++
-			if intents[l.KillID] != 1 {
-				t.Errorf("outcome without its intent before it: %+v", l)
+	var faults []string
+	testutil.Eventually(t, 10*time.Second, "each intent in the record has its outcome", func() bool {
+		intents, outcomes := map[string]int{}, map[string]int{}
+		faults = nil
+		for _, l := range w.audit(t) {
+			switch l.Phase {
+			case "intent":
+				intents[l.KillID]++
+				if l.ID == "" || l.Name == "" || intents[l.KillID] != 1 {
+					faults = append(faults, fmt.Sprintf("intent without a container, or twice: %+v", l))
+				}
+			case "outcome":
+				outcomes[l.KillID]++
+				if intents[l.KillID] != 1 || outcomes[l.KillID] != 1 {
+					faults = append(faults, fmt.Sprintf("outcome without its one intent before it: %+v", l))
+				}
 			}
 		}
-	}
-	if len(intents) == 0 {
-		t.Error("the record is empty")
-	}
-	for id, n := range intents {
-		if n != 1 || outcomes[id] != 1 {
-			t.Errorf("kill %s has %d intents and %d outcomes", id, n, outcomes[id])
-		}
+		return len(intents) > 0 && len(intents) == len(outcomes)
+	})
+	for _, f := range faults {
+		t.Error(f)
 	}
 }
 
@@ -280,4 +283,46 @@ func metric(t *testing.T, url, series string) float64 {
 		}
 	}
 	return -1
+}
+
+// clean removes the generated containers with the generator.
+func (w *world) clean(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(w.generatorBin, "clean", "--docker.host="+w.engine.Host).CombinedOutput(); err != nil {
+		t.Fatalf("generator clean: %v\n%s", err, out)
+	}
+}
+
+// dashboardsHaveData runs every query of every dashboard: all but those that
+// may be empty have to answer with data.
+func (w *world) dashboardsHaveData(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var missing []string
+	asked := 0
+	complete := func() bool {
+		answers, err := prometheus.CheckAgainst(ctx, "http://"+w.prometheusAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked, missing = len(answers), nil
+		for _, a := range answers {
+			if a.Err != nil || a.Empty() {
+				missing = append(missing, fmt.Sprintf("dashboard %s, %s: %d series, %v\n%s", a.Dashboard, a.Panel, a.Series, a.Err, a.Asked))
+			}
+		}
+		return asked > 0 && missing == nil
+	}
+	// Rates need two scrapes of a manager that has only just started.
+	for deadline := time.Now().Add(45 * time.Second); !complete() && time.Now().Before(deadline); {
+		time.Sleep(time.Second)
+	}
+	if asked == 0 {
+		t.Fatal("the dashboards have no queries")
+	}
+	for _, m := range missing {
+		t.Error(m)
+	}
+	t.Logf("%d queries of the dashboards asked", asked)
 }
