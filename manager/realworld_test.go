@@ -169,6 +169,12 @@ func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (
 	}
 	address := testutil.FreeAddress(t)
 	auditFile = filepath.Join(dir, "audit.jsonl")
+	for i, f := range flags {
+		if own, ok := strings.CutPrefix(f, "--audit.file="); ok {
+			auditFile, flags = own, append(flags[:i:i], flags[i+1:]...)
+			break
+		}
+	}
 	args := append([]string{testutil.Build(t, "./manager"), "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
 		"--docker.host=" + w.engine.Host, "--web.listen-address=" + address, "--audit.file=" + auditFile}, flags...)
 	return testutil.StartProcess(t, "manager", args...), "http://" + address, auditFile

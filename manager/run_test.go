@@ -13,12 +13,15 @@ import (
 	"github.com/estiba/estiba/manager/audit"
 )
 
+// get fetches a page, waiting for the server to come up.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var resp *http.Response
+	testutil.Eventually(t, 20*time.Second, url+" answers", func() (ok bool) {
+		var err error
+		resp, err = http.Get(url)
+		return err == nil
+	})
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -104,5 +107,81 @@ func TestRunOnRealContainers(t *testing.T) {
 	process.Stop(t)
 	if log := process.Log(t); strings.Count(log, "msg=killed") != 3 || strings.Count(log, "\n") > 12 {
 		t.Errorf("want three kills and few other lines, got:\n%s", log)
+	}
+}
+
+// Data that are not fresh kill nobody, nor does a dry run; and when the data
+// are good again, the manager goes on by itself.
+func TestLyingExporterAndDryRun(t *testing.T) {
+	w := newRealWorld(t)
+	w.start(t, "cpu-old", "managed=true", "kind=cpu")
+	w.start(t, "cpu-new", "managed=true", "kind=cpu")
+
+	process, url, auditFile := w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--dry-run")
+	testutil.Eventually(t, 60*time.Second, "the dry run has recorded its victim", func() bool {
+		return strings.Contains(get(t, url+"/metrics"), `estiba_manager_kills_total{kind="cpu",mode="dry_run",outcome="dry_run",rule="surplus"} 1`)
+	})
+	testutil.Eventually(t, 20*time.Second, "the next tick knows that", func() bool {
+		return strings.Contains(get(t, url+"/api/v1/decisions"), `"reason": "dry_run_done"`)
+	})
+	w.mustRun(t, "cpu-old", "cpu-new")
+	process.Stop(t)
+	if got := readAudit(t, auditFile); len(got) != 2 || got[1].Outcome != audit.OutcomeDryRun {
+		t.Errorf("record of the dry run: %+v", got)
+	}
+
+	// Prometheus goes on answering with one snapshot that never changes.
+	w.freeze(t)
+	time.Sleep(5 * time.Second) // longer than max_sample_age
+	_, url, auditFile = w.startManager(t, shipped(t, "one-of-each-kind.yml"))
+	testutil.Eventually(t, 20*time.Second, "stale ticks are counted", func() bool {
+		m := get(t, url+"/metrics")
+		return strings.Contains(m, `estiba_manager_ticks_total{result="no_fresh_data"} 3`) && strings.Contains(m, `estiba_manager_ticks_total{result="ok"} 0`)
+	})
+	if !strings.Contains(get(t, url+"/api/v1/decisions"), `"reason": "stale_sample"`) {
+		t.Error("no decision says stale_sample")
+	}
+	w.mustRun(t, "cpu-old", "cpu-new")
+	if data, err := os.ReadFile(auditFile); err != nil || len(data) != 0 {
+		t.Errorf("something was recorded: %s, %v", data, err)
+	}
+
+	w.mu.Lock()
+	w.frozen = ""
+	w.mu.Unlock()
+	testutil.Eventually(t, 30*time.Second, "the surplus is gone after all", func() bool { return !w.running(t)["cpu-old"] })
+	w.mustRun(t, "cpu-new")
+}
+
+// A manager that was killed between intent and outcome leaves an open record;
+// the next one completes it truthfully, and a second one beside it refuses.
+func TestRecordIsCompletedAfterACrash(t *testing.T) {
+	w := newRealWorld(t)
+	id := w.start(t, "cpu-only", "managed=true", "kind=cpu")
+	c, err := w.docker.Inspect(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/audit.jsonl"
+	l, err := audit.Open(file, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Intent(audit.Record{KillID: "cut", Rule: "surplus", Kind: "cpu", Container: id, StartedAt: c.StartedAt, Mode: "live", Action: "remove"}); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, url, _ := w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+file)
+	testutil.Eventually(t, 30*time.Second, "the record is complete", func() bool { return len(readAudit(t, file)) == 2 })
+	if got := readAudit(t, file)[1]; got.KillID != "cut" || got.Outcome != audit.OutcomeUnknown || got.Found != audit.FoundRunning {
+		t.Errorf("completed as %+v", got)
+	}
+	second, _, _ := w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+file)
+	testutil.Eventually(t, 20*time.Second, "the second manager refuses", second.Ended)
+	if !strings.Contains(second.Log(t), "another manager") {
+		t.Errorf("it said: %s", second.Log(t))
+	}
+	if !strings.Contains(get(t, url+"/metrics"), `outcome="unknown",rule="surplus"} 1`) {
+		t.Error("the completed kill is not counted")
 	}
 }
