@@ -53,8 +53,7 @@ func (s *system) up(ctx context.Context) error {
 func (s *system) buildAndInstall(ctx context.Context) error {
 	installed := make(chan error, 1)
 	go func() { installed <- s.installDocker(ctx) }()
-	err := s.step(ctx, "compiling exporter, manager and generator", "build-estiba", []string{"CGO_ENABLED=0"},
-		"go", "build", "-v", "-trimpath", "-o", s.dirs.bin+"/", "./exporter", "./manager", "./generator")
+	err := s.step(ctx, "compiling exporter, manager and generator", "build-estiba", []string{"GOFLAGS=-v"}, "make", "-s", "build")
 	if e := <-installed; e != nil {
 		return e
 	}

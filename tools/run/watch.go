@@ -24,7 +24,7 @@ const (
 const whereToLook = `
 Estiba runs. Look at:
   http://%[2]s/        what the manager decided about each container, and why
-  http://%[3]s/        history and queries (Prometheus API)
+  http://%[3]s/        history and queries (Prometheus; this build answers queries, it carries no page)
   http://%[4]s/        notifications (Alertmanager)
 
 Try, in another terminal:
