@@ -88,7 +88,7 @@ fi
 has() {
 	grep -aqE "$1" "$log" || fail "the kernel's log has no '$1' ($log)"
 }
-has "Linux version ${release//./\\.}"
+grep -aqF "Linux version $release " "$log" || fail "it was not kernel $release that started ($log)"
 has 'estiba: version [0-9.]+ loaded'
 has 'estiba: unloaded'
 has 'reboot: Power down'
