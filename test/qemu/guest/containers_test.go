@@ -115,7 +115,10 @@ func TestPartsAddUpToTheHost(t *testing.T) {
 	for _, c := range d.containers {
 		cpu += c.number(t, "cpu_ns")
 	}
-	near(t, "CPU time", cpu, d.host.number(t, "host_cpu_busy_ns"), 200e6)
+	// The host's clock counts by ticks, the tasks' exactly: on a busy machine
+	// they drift apart, and what is shown of the rest is held, not lowered.
+	busy := d.host.number(t, "host_cpu_busy_ns")
+	near(t, "CPU time", cpu, busy, busy/20+200e6)
 }
 
 // All descendants of a shim that died belong to nobody.
