@@ -3,7 +3,7 @@
 # and quick when all of it is there already.
 set -eu
 
-packages="docker.io iptables qemu-system-x86 busybox-static cpio kmod sparse gcc make libc6-dev libelf-dev"
+packages="docker.io iptables curl qemu-system-x86 busybox-static cpio kmod sparse gcc make libc6-dev libelf-dev e2fsprogs clang libclang-rt-14-dev"
 
 missing=
 for p in $packages; do
