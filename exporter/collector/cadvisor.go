@@ -1,8 +1,6 @@
 package collector
 
 import (
-	"time"
-
 	"github.com/estiba/estiba/exporter/names"
 	"github.com/estiba/estiba/exporter/source"
 )
@@ -15,7 +13,7 @@ func cadvisorLabels(r *row) []byte { return r.entry.cadvisor }
 
 // cadvisorFamilies are the metrics of containers under cAdvisor's names, so
 // that its dashboards and rules go on working.
-func cadvisorFamilies(now func() time.Time) []family {
+func cadvisorFamilies() []family {
 	desc := func(name string, t Type, help string, more ...string) Desc {
 		return Desc{name, t, help, append([]string{"id", "name", "image"}, more...)}
 	}
@@ -60,7 +58,7 @@ func cadvisorFamilies(now func() time.Time) []family {
 		computed("container_start_time_seconds", Gauge, "When the container's first process started, in seconds since 1970.", nanos,
 			func(r *row) (uint64, bool) { return r.started, r.started != 0 }),
 		computed("container_last_seen", Gauge, "When the container was last seen, in seconds since 1970.", plain,
-			func(*row) (uint64, bool) { return uint64(now().Unix()), true }),
+			func(r *row) (uint64, bool) { return r.seen, true }),
 		one("container_oom_events_total", Counter, "Processes of the container that the kernel killed for lack of memory.", source.OOMKills),
 	}
 }

@@ -65,7 +65,7 @@ func New(c Config, src source.Source, n Names, logger log.Logger) *Collector {
 		col.withErrors = true
 	}
 	if c.NameSet != Estiba {
-		col.families = append(col.families, cadvisorFamilies(time.Now)...)
+		col.families = append(col.families, cadvisorFamilies()...)
 		col.hostFamilies = append(col.hostFamilies, machineFamilies()...)
 	}
 	for _, l := range c.DockerLabels {

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"sort"
-	"time"
 )
 
 // Descs lists every metric that the exporter itself can publish with the
@@ -17,7 +16,7 @@ func Descs(set NameSet) []Desc {
 		all = append(all, labelErrors())
 	}
 	if set != Estiba {
-		for _, f := range cadvisorFamilies(time.Now) {
+		for _, f := range cadvisorFamilies() {
 			all = append(all, f.Desc)
 		}
 		for _, f := range machineFamilies() {

@@ -37,6 +37,7 @@ type row struct {
 	container      *source.Container
 	entry          *entry
 	started        uint64
+	seen           uint64 // when the snapshot was made, seconds since 1970
 	diskUsage      uint64
 	diskUsageKnown bool
 }
@@ -61,6 +62,10 @@ func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unname
 	c.generation++
 	rows = make([]row, 0, len(snap.Containers))
 	sizes, _ := c.names.Sizes()
+	seen, ok := snap.Time()
+	if !ok {
+		seen = time.Now()
+	}
 	for i := range snap.Containers {
 		each := &snap.Containers[i]
 		key := each.ID
@@ -94,7 +99,7 @@ func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unname
 		if info == nil {
 			unnamed++
 		}
-		r := row{container: each, entry: e}
+		r := row{container: each, entry: e, seen: uint64(seen.Unix())}
 		if t, ok := each.Get(source.StartTime); ok {
 			// Told once a container: the difference of two clocks trembles.
 			if e.startedAt != t || e.started == 0 {

@@ -170,8 +170,11 @@ func TestRealContainers(t *testing.T) {
 		before := kernelCPU(t, id)
 		c := take()[kind]
 		after := kernelCPU(t, id)
-		// µs is what one of the two is told in.
-		if v, ok := c.Get(source.CPU); !ok || v+2000 < before || v > after+2000 {
+		// On a hybrid host the two are of different hierarchies, which the
+		// runtime lets a process join one after the other: what it used in
+		// between is in one of them only.
+		const joining = 5e6
+		if v, ok := c.Get(source.CPU); !ok || v+joining < before || v > after+joining {
 			t.Errorf("%s: cpu %d, %v, the kernel's file says %d to %d", kind, v, ok, before, after)
 		}
 		if v, ok := c.Get(source.MemoryLimit); !ok || v != 96<<10 {
