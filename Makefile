@@ -42,8 +42,14 @@ test: ## all tests that fit in 15 minutes; installs what they need (as root)
 	@test/run.sh
 
 .PHONY: test-unit
-test-unit: ## Go tests alone, with the race detector; those that need Docker or root are skipped where there is none
-	$(GO) test -race ./...
+test-unit: ## Go tests alone; those that need Docker or root are skipped where there is none
+	$(GO) test ./...
+
+.PHONY: test-race
+test-race: ## Go tests under the race detector, the whole system among them
+	@test/setup.sh
+	@tools/build.sh prometheus promtool alertmanager amtool
+	ESTIBA_TEST_ALL=1 test/with-docker.sh $(GO) test -race -count=1 -p 4 -timeout 15m ./...
 
 .PHONY: test-kmod
 test-kmod: ## the kernel module: built, loaded and tested on Debian's kernel in QEMU

@@ -32,16 +32,27 @@ formatted() {
 }
 
 unit() {
-    # The whole-system test has a suite of its own below.
+    # The whole-system test has a suite of its own below. Four packages at a
+    # time: most of them wait for containers, not for the processor.
     local packages
     packages=$(go list ./... | grep -v '/test/docker$')
     # shellcheck disable=SC2086
-    test/with-docker.sh go test -race -timeout 8m $packages && (cd tools && go test ./run)
+    test/with-docker.sh go test -p 4 -timeout 8m $packages && (cd tools && go test ./run)
 }
 
-suite "what the tests need" test/setup.sh
-suite "our programs" make -s build
-suite "the pinned Prometheus and Alertmanager" tools/build.sh prometheus promtool alertmanager amtool
+# Packages come over the network while the cores compile.
+prepare() {
+    local install
+    test/setup.sh &
+    install=$!
+    tools/build.sh prometheus promtool alertmanager amtool && make -s build || {
+        wait "$install" || true
+        return 1
+    }
+    wait "$install"
+}
+
+suite "our programs, pinned tools, and what the tests need" prepare
 suite "format and vet" formatted
 suite "unit tests, rules, contract, borders, with a Docker Engine" unit
 suite "json writer in user space, with sanitizers" make -s -C kmod/tests
