@@ -1,0 +1,189 @@
+//go:build estiba_vm
+
+package guest
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// Everything is where its defaults say.
+const (
+	home            = "/opt/estiba"
+	moduleFile      = "/proc/estiba"
+	exporterURL     = "http://localhost:10120"
+	managerURL      = "http://localhost:10121"
+	prometheusURL   = "http://localhost:9090"
+	alertmanagerURL = "http://localhost:9093"
+	auditFile       = "/var/lib/estiba-audit.jsonl"
+
+	// boxImage is busybox.
+	boxImage = "estiba-test/box:latest"
+)
+
+// machine is this Docker host with everything on it.
+type machine struct {
+	booted time.Time
+	docker *dockerclient.Client
+
+	exporter, manager *testutil.Process
+}
+
+// say tells the host around the machine how far it is.
+func (m *machine) say(format string, args ...any) {
+	fmt.Printf("vm: %4d s  %s\n", int(time.Since(m.booted).Seconds()), fmt.Sprintf(format, args...))
+}
+
+func program(name string) string { return filepath.Join(home, "bin", name) }
+
+// start starts one of the programs. It ends with the test.
+func start(t *testing.T, name string, args ...string) *testutil.Process {
+	t.Helper()
+	return testutil.StartProcess(t, name, append([]string{program(name)}, args...)...)
+}
+
+// run runs a program of the Docker host and returns what it prints.
+func run(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(argv, " "), err, out.String(), problems.String())
+	}
+	return out.String()
+}
+
+// startDocker starts the Engine as Debian has it.
+func (m *machine) startDocker(t *testing.T) {
+	t.Helper()
+	testutil.StartProcess(t, "dockerd", "dockerd")
+	client, err := dockerclient.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	m.docker = client
+	testutil.Eventually(t, 90*time.Second, "the Docker Engine answers", func() bool {
+		return client.Ping(context.Background()) == nil
+	})
+	t.Cleanup(func() { m.removeContainers(t) })
+	info, err := client.Info(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.say("Docker Engine %s, cgroup v%s, driver %s, %s", info.Version, info.CgroupVersion, info.CgroupDriver, info.StorageDriver)
+}
+
+func (m *machine) removeContainers(t *testing.T) {
+	list, err := m.docker.List(context.Background(), dockerclient.ListOptions{All: true})
+	if err != nil {
+		t.Errorf("removing all containers: %v", err)
+	}
+	for _, c := range list {
+		if err := m.docker.Remove(context.Background(), c.ID); err != nil && !dockerclient.IsNotFound(err) && !dockerclient.IsConflict(err) {
+			t.Errorf("removing %s: %v", c.Name, err)
+		}
+	}
+}
+
+// importBox makes boxImage out of busybox.
+func (m *machine) importBox(t *testing.T) {
+	t.Helper()
+	busybox, err := os.ReadFile(program("busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	headers := []*tar.Header{{Name: "bin/busybox", Mode: 0o755, Size: int64(len(busybox))}}
+	for _, name := range []string{"sh", "sleep", "tail", "ping", "true", "dd", "cat"} {
+		headers = append(headers, &tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
+	}
+	for _, h := range headers {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Size > 0 {
+			if _, err := w.Write(busybox); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.docker.ImportImage(context.Background(), &layer, boxImage, []string{"ENV PATH=/bin"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// box runs a busybox script in a container that nobody manages.
+func (m *machine) box(t *testing.T, name, script string, options ...string) dockerclient.Container {
+	t.Helper()
+	argv := append([]string{"docker", "run", "-d", "--init=false", "--name", name, "--stop-timeout", "1"}, options...)
+	run(t, append(argv, boxImage, "sh", "-c", script)...)
+	return m.inspect(t, name)
+}
+
+func (m *machine) inspect(t *testing.T, id string) dockerclient.Container {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := m.docker.Inspect(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// running lists the running and paused containers of the Engine by name.
+func (m *machine) running(t *testing.T) map[string]dockerclient.Container {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	list, err := m.docker.List(ctx, dockerclient.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]dockerclient.Container{}
+	for _, c := range list {
+		byName[c.Name] = c
+	}
+	return byName
+}
+
+// loadModule loads estiba.ko.
+func loadModule(t *testing.T) {
+	t.Helper()
+	run(t, "insmod", filepath.Join(home, "estiba.ko"))
+}
+
+// unloadModule fails the test if the module does not go.
+func unloadModule(t *testing.T) {
+	t.Helper()
+	run(t, "rmmod", "estiba")
+	if _, err := os.Stat(moduleFile); !os.IsNotExist(err) {
+		t.Errorf("%s after rmmod: %v", moduleFile, err)
+	}
+}
+
+// save hands a document to the host around the machine, which holds it against
+// the schema.
+func save(t *testing.T, name string, document []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(os.Getenv("ESTIBA_OUT"), name+".json"), document, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,252 @@
+//go:build estiba_vm
+
+package guest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/kmod"
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// oddOnes are containers with something about them that is easy to get wrong.
+// Nobody but this test may touch them.
+type oddOnes struct {
+	m          *machine
+	containers map[string]dockerclient.Container
+	restarted  dockerclient.Container // as it was before it was started again
+}
+
+const forever = "sleep 86400"
+
+// spin uses all the CPU time that it is given.
+const spin = "while :; do :; done"
+
+func (m *machine) startOddOnes(t *testing.T) *oddOnes {
+	t.Helper()
+	o := &oddOnes{m: m, containers: map[string]dockerclient.Container{}}
+	for _, c := range []struct {
+		name, script string
+		options      []string
+	}{
+		{"steady", spin, []string{"--cpus=0.3"}},
+		{"paused", spin, []string{"--cpus=0.1"}},
+		{"hostpid", forever, []string{"--pid=host"}},
+		{"hostnet", forever, []string{"--network=host"}},
+		{"execed", forever, nil},
+		{"restarted", forever, nil},
+		{"forks", "while :; do /bin/true; sleep 0.5; done", nil},
+		{"pings", "ping -q -i 1 172.17.0.1", nil},
+		{"writes", "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync; sleep 2; done", []string{"-v", "/data"}},
+		{"oom", "dd if=/dev/zero of=/dev/null bs=100M count=1; " + forever, []string{"--memory=24m", "--memory-swap=24m"}},
+		{"protected", forever, labels("true")},
+		{"misspelt", forever, labels("ture")},
+	} {
+		m.box(t, c.name, c.script, c.options...)
+	}
+	// Its first process is what dies.
+	m.box(t, "oomdead", "exec dd if=/dev/zero of=/dev/null bs=100M count=1", "--memory=24m", "--memory-swap=24m")
+	run(t, "docker", "pause", "paused")
+	for range 3 {
+		run(t, "docker", "exec", "-d", "execed", "sleep", "86400")
+	}
+	o.restarted = m.inspect(t, "restarted")
+	run(t, "docker", "restart", "-t", "0", "restarted")
+	for name := range m.running(t) {
+		o.containers[name] = m.inspect(t, name)
+	}
+	return o
+}
+
+func labels(protect string) []string {
+	return []string{"--label=" + container.LabelManaged + "=true", "--label=" + container.LabelKind + "=cpu",
+		"--label=" + container.LabelProtect + "=" + protect}
+}
+
+// module takes a snapshot from the kernel module.
+func module(t *testing.T) *source.Snapshot {
+	t.Helper()
+	s, err := kmod.New(moduleFile).Snapshot(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// find returns the one line of a container; nil if there is none.
+func find(t *testing.T, s *source.Snapshot, id string) *source.Container {
+	t.Helper()
+	var found *source.Container
+	for i := range s.Containers {
+		if s.Containers[i].ID == id {
+			if found != nil {
+				t.Errorf("%s is there twice", id)
+			}
+			found = &s.Containers[i]
+		}
+	}
+	return found
+}
+
+func (o *oddOnes) check(t *testing.T) {
+	wanted := map[string]map[source.Field]uint64{
+		"steady":    {source.Processes: 1, source.OOMKills: 0},
+		"paused":    {source.Processes: 1},
+		"hostpid":   {source.Processes: 1, source.Threads: 1},
+		"hostnet":   {source.Processes: 1},
+		"execed":    {source.Processes: 4, source.Threads: 4},
+		"restarted": {source.Processes: 1, source.OOMKills: 0},
+		"oom":       {source.OOMKills: 1, source.MemoryLimit: 24 << 10},
+		"pings":     {source.Processes: 1},
+		"forks":     nil, "writes": nil, "protected": nil, "misspelt": nil,
+	}
+	if len(o.containers) != len(wanted) {
+		t.Errorf("%d of the containers run, want %d: %v", len(o.containers), len(wanted), o.containers)
+	}
+	// It takes a moment until the memory is used up.
+	var s *source.Snapshot
+	testutil.Eventually(t, 30*time.Second, "somebody in the container oom is killed", func() bool {
+		s = module(t)
+		c := find(t, s, o.containers["oom"].ID)
+		if c == nil {
+			return false
+		}
+		kills, ok := c.Get(source.OOMKills)
+		return ok && kills > 0
+	})
+	for name, c := range o.containers {
+		got := find(t, s, c.ID)
+		if got == nil {
+			t.Errorf("%s is not in the document", name)
+			continue
+		}
+		for field, want := range wanted[name] {
+			if v, ok := got.Get(field); !ok || v != want {
+				t.Errorf("%s: %s is %d (known: %t), want %d", name, field.Info().Key, v, ok, want)
+			}
+		}
+		o.identity(t, name, c, got, s)
+	}
+	o.network(t, s)
+	o.outOfMemory(t, s)
+	o.pausedStandsStill(t)
+	o.startedAgain(t, s)
+}
+
+// identity checks who the container is against Docker and /proc.
+func (o *oddOnes) identity(t *testing.T, name string, c dockerclient.Container, got *source.Container, s *source.Snapshot) {
+	t.Helper()
+	if pid, _ := got.Get(source.InitPID); pid != uint64(c.PID) {
+		t.Errorf("%s: init_pid is %d, Docker says %d", name, pid, c.PID)
+	}
+	comm, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(c.PID), "comm"))
+	if err != nil || got.Command != strings.TrimSpace(string(comm)) {
+		t.Errorf("%s: command is %q, /proc says %q, %v", name, got.Command, comm, err)
+	}
+	if got.Namespace != "moby" || got.Cgroup != "/docker/"+c.ID || got.CPUSource != "cgroup" || !strings.HasPrefix(got.ProcessName, "containerd-shim") {
+		t.Errorf("%s: namespace %q, cgroup %q, CPU from %q, process %q", name, got.Namespace, got.Cgroup, got.CPUSource, got.ProcessName)
+	}
+	// The process is made a while before Docker lets it go.
+	boot, _ := got.Get(source.StartTime)
+	wall, ok := s.Started(boot)
+	if before := c.StartedAt.Sub(time.Unix(0, int64(wall))); !ok || before < 0 || before > 10*time.Second {
+		t.Errorf("%s: started %s before Docker says so", name, before)
+	}
+}
+
+func (o *oddOnes) network(t *testing.T, s *source.Snapshot) {
+	t.Helper()
+	for name, c := range o.containers {
+		got := find(t, s, c.ID)
+		if got == nil {
+			continue
+		}
+		want := "own"
+		if name == "hostnet" {
+			want = "host"
+		}
+		received, counted := got.Get(source.NetRxBytes)
+		if got.Network != want || counted != (want == "own") {
+			t.Errorf("%s: network %q, counters there: %t, want %q", name, got.Network, counted, want)
+		}
+		if name == "pings" && received == 0 {
+			t.Errorf("%s has received nothing", name)
+		}
+	}
+}
+
+// outOfMemory: a container whose init was killed is gone from the document;
+// that of another process stays, and counts as the kernel does.
+func (o *oddOnes) outOfMemory(t *testing.T, s *source.Snapshot) {
+	t.Helper()
+	id := strings.TrimSpace(run(t, "docker", "inspect", "-f", "{{.State.OOMKilled}} {{.State.Running}} {{.Id}}", "oomdead"))
+	state, id := id[:strings.LastIndexByte(id, ' ')], id[strings.LastIndexByte(id, ' ')+1:]
+	if state != "true false" {
+		t.Errorf("oomdead: OOM-killed and running are %q", state)
+	}
+	if find(t, s, id) != nil {
+		t.Error("oomdead is in the document")
+	}
+	events, err := os.ReadFile("/sys/fs/cgroup/docker/" + o.containers["oom"].ID + "/memory.events")
+	if err != nil || !strings.Contains(string(events), "oom_kill 1\n") {
+		t.Errorf("memory.events of oom: %q, %v", events, err)
+	}
+}
+
+// pausedStandsStill: a paused container is there, and its CPU time stands
+// while that of a busy one goes on.
+func (o *oddOnes) pausedStandsStill(t *testing.T) {
+	t.Helper()
+	cpu := func(s *source.Snapshot, name string) uint64 {
+		c := find(t, s, o.containers[name].ID)
+		if c == nil {
+			t.Fatalf("%s is not in the document", name)
+		}
+		v, _ := c.Get(source.CPU)
+		return v
+	}
+	before := module(t)
+	var after *source.Snapshot
+	testutil.Eventually(t, 20*time.Second, "the steady container uses 300 ms of CPU time", func() bool {
+		after = module(t)
+		return cpu(after, "steady") > cpu(before, "steady")+uint64(300*time.Millisecond)
+	})
+	if cpu(after, "paused") != cpu(before, "paused") || cpu(after, "paused") == 0 {
+		t.Errorf("paused: CPU time goes from %d to %d ns", cpu(before, "paused"), cpu(after, "paused"))
+	}
+}
+
+// startedAgain: the id is the old one, all else is new.
+func (o *oddOnes) startedAgain(t *testing.T, s *source.Snapshot) {
+	t.Helper()
+	was, is := o.restarted, o.containers["restarted"]
+	if was.ID != is.ID || was.PID == is.PID || !is.StartedAt.After(was.StartedAt) {
+		t.Fatalf("the container was not started again: %+v, %+v", was, is)
+	}
+	got := find(t, s, is.ID)
+	boot, _ := got.Get(source.StartTime)
+	wall, _ := s.Started(boot)
+	if !time.Unix(0, int64(wall)).After(was.StartedAt) {
+		t.Errorf("restarted: start_time_ns is that of before")
+	}
+}
+
+// survived fails unless each of them still runs, or is paused, since the same
+// moment.
+func (o *oddOnes) survived(t *testing.T) {
+	for name, c := range o.containers {
+		now := o.m.inspect(t, c.ID)
+		if now.State != c.State || !now.StartedAt.Equal(c.StartedAt) || now.PID != c.PID {
+			t.Errorf("%s was %+v and is %+v", name, c, now)
+		}
+	}
+}

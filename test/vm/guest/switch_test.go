@@ -1,0 +1,186 @@
+//go:build estiba_vm
+
+package guest
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// interval is how often prometheus.yml scrapes.
+const interval = 5 * time.Second
+
+// moduleGoesAndComes unloads the module while everything runs, and loads it
+// again: the exporter goes over to the cgroup source and back, says so, and
+// nobody dies of it.
+func (m *machine) moduleGoesAndComes(t *testing.T) {
+	began := time.Now()
+	before := m.running(t)
+	killed := len(audit(t))
+	from := m.okTicks(t)
+
+	unloadModule(t)
+	m.say("module unloaded")
+	m.activeIs(t, "cgroup")
+	ticks := m.okTicks(t)
+	testutil.Eventually(t, 60*time.Second, "two ticks of the manager on data of the cgroup source", func() bool {
+		return m.okTicks(t) >= ticks+2
+	})
+	loadModule(t)
+	m.say("module loaded again")
+	m.activeIs(t, "kmod")
+	ticks = m.okTicks(t)
+	testutil.Eventually(t, 60*time.Second, "two ticks of the manager on data of the module", func() bool {
+		return m.okTicks(t) >= ticks+2
+	})
+	if m.okTicks(t) <= from {
+		t.Error("the manager did not tick")
+	}
+
+	after := m.running(t)
+	for name, c := range before {
+		if after[name].ID != c.ID {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if n := len(audit(t)); n != killed {
+		t.Errorf("the record has grown from %d to %d lines", killed, n)
+	}
+	if errors := scraped(t, exporterURL, "estiba_scrape_success"); errors != 1 {
+		t.Errorf("estiba_scrape_success is %g", errors)
+	}
+	m.samplesGoOn(t, began)
+	countersOver(t, began)
+}
+
+func (m *machine) okTicks(t *testing.T) float64 {
+	t.Helper()
+	return scraped(t, managerURL, `estiba_manager_ticks_total{result="ok"}`)
+}
+
+// activeIs waits until exporter and Prometheus say that this source is the one
+// in use, and the other is not.
+func (m *machine) activeIs(t *testing.T, name string) {
+	t.Helper()
+	right := func(value func(series string) float64) bool {
+		for _, s := range []string{"kmod", "cgroup"} {
+			want := 0.0
+			if s == name {
+				want = 1
+			}
+			if value(fmt.Sprintf("estiba_source_active{source=%q}", s)) != want {
+				return false
+			}
+		}
+		loaded := 0.0
+		if name == "kmod" {
+			loaded = 1
+		}
+		return value("estiba_kernel_module_loaded") == loaded
+	}
+	testutil.Eventually(t, 20*time.Second, "the exporter has source "+name, func() bool {
+		return right(func(series string) float64 { return scraped(t, exporterURL, series) })
+	})
+	testutil.Eventually(t, 30*time.Second, "Prometheus has source "+name, func() bool {
+		return right(func(series string) float64 {
+			for _, s := range ask(t, series) {
+				return s.samples[0].value
+			}
+			return -1
+		})
+	})
+}
+
+// samplesGoOn wants no gap in the containers' samples since began that is
+// longer than two scrapes.
+func (m *machine) samplesGoOn(t *testing.T, began time.Time) {
+	t.Helper()
+	most, who := 0.0, ""
+	names := map[string]bool{}
+	for _, s := range ask(t, fmt.Sprintf("estiba_container_cpu_seconds_total[%ds]", seconds(began))) {
+		names[s.labels["name"]] = true
+		for i := 1; i < len(s.samples); i++ {
+			if gap := s.samples[i].at - s.samples[i-1].at; gap > most {
+				most, who = gap, s.labels["name"]
+			}
+		}
+	}
+	for name := range m.running(t) {
+		if !names[name] {
+			t.Errorf("%s has no samples over the switch", name)
+		}
+	}
+	m.say("longest time between two samples over the switch: %.1f s", most)
+	if most > 2.2*interval.Seconds() {
+		t.Errorf("%.1f s without a sample of %s", most, who)
+	}
+}
+
+func seconds(since time.Time) int { return int(time.Since(since).Seconds()) + 1 }
+
+// countersOver tells what the counters did when the source changed twice.
+func countersOver(t *testing.T, began time.Time) {
+	t.Helper()
+	type counter struct {
+		series, fell int
+		most, at     float64
+		who          string
+	}
+	counters := map[string]*counter{}
+	for _, s := range ask(t, fmt.Sprintf(`{__name__=~"estiba_(container|unattributed|host)_.+_total"}[%ds]`, seconds(began))) {
+		name := s.labels["__name__"]
+		c := counters[name]
+		if c == nil {
+			c = &counter{}
+			counters[name] = c
+		}
+		c.series++
+		fell := false
+		for i := 1; i < len(s.samples); i++ {
+			if fall := s.samples[i-1].value - s.samples[i].value; fall > 0 {
+				fell = true
+				if fall > c.most {
+					c.most, c.at, c.who = fall, s.samples[i-1].value, s.labels["name"]
+				}
+			}
+		}
+		if fell {
+			c.fell++
+		}
+	}
+	var names []string
+	for name := range counters {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	if len(names) == 0 {
+		t.Fatal("Prometheus has no counters")
+	}
+	fmt.Println("Counters when the module goes and comes:")
+	fmt.Println("| counter | series | that fell | largest fall | from | of |")
+	fmt.Println("|---|---|---|---|---|---|")
+	for _, name := range names {
+		c := counters[name]
+		fmt.Printf("| `%s` | %d | %d | %g | %g | %s |\n", name, c.series, c.fell, c.most, c.at, c.who)
+		if held[name] && c.fell > 0 {
+			t.Errorf("%s fell %d times, most by %g from %g (%s)", strings.TrimPrefix(name, "estiba_"), c.fell, c.most, c.at, c.who)
+		}
+	}
+}
+
+// held are the counters that both sources take from the same place in the
+// kernel, so that they go on whichever is in use.
+var held = map[string]bool{
+	"estiba_container_oom_kills_total":                true,
+	"estiba_container_network_receive_bytes_total":    true,
+	"estiba_container_network_transmit_bytes_total":   true,
+	"estiba_container_network_receive_packets_total":  true,
+	"estiba_container_network_transmit_packets_total": true,
+	"estiba_host_cpu_seconds_total":                   true,
+	"estiba_container_pressure_waiting_seconds_total": true,
+}

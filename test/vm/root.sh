@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# root.sh KERNEL CACHE: makes the disk of a Docker host: Debian 12 with its own
+# Docker Engine and the modules of the kernel in the folder KERNEL (see
+# ../qemu/kernel.sh). Prints the image's path. It lies in CACHE under the
+# versions of what is in it, and is made again only when one of them changes.
+#
+# Where the packages come from is what this machine's apt says.
+set -euo pipefail
+kernel=$1 cache=$2
+here=$(cd "$(dirname "$0")" && pwd)
+suite=bookworm
+packages=(docker.io containerd runc iptables kmod)
+
+die() {
+	echo "root.sh: $*" >&2
+	exit 1
+}
+
+mkdir -p "$cache"
+# What apt knows here may be old; once a day is often enough. Somebody else's
+# apt may hold the lock for a moment.
+if [ -z "$(find "$cache/updated" -mmin -1440 2>/dev/null)" ]; then
+	tries=0
+	until apt-get -q update >"$cache/update.log" 2>&1; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 5 ] || die "cannot read the package lists: $(tail -3 "$cache/update.log")"
+		sleep 5
+	done
+	touch "$cache/updated"
+fi
+
+versions=$(for p in "${packages[@]}"; do
+	printf '%s ' "$p"
+	apt-cache policy "$p" | awk '$1 == "Candidate:" {print $2}'
+done)
+key=$( (echo "$versions"; cat "$kernel/version" "$here/root.sh") | sha256sum | cut -c1-16)
+image=$cache/docker-$key.ext4
+if [ ! -e "$image" ]; then
+	# Debian's own archives among this machine's sources.
+	sources=$cache/sources.list
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
+		awk -v suite="$suite" '$2 ~ "^" suite "(-security|-updates)?$" {
+			print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $0}' | sort -u >"$sources"
+	grep -q . "$sources" || die "apt has no archive of Debian $suite"
+	# And how it fetches: proxies, the age of lists.
+	apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries)' >"$cache/apt.conf" || true
+	rm -rf "$cache"/docker-*.ext4 "$cache/root"
+	mmdebstrap --quiet --mode=root --variant=essential --include="$(IFS=,; echo "${packages[*]}")" \
+		--aptopt="$cache/apt.conf" --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		"$suite" "$cache/root" "$sources" >"$cache/mmdebstrap.log" 2>&1 ||
+		die "mmdebstrap: $(tail -5 "$cache/mmdebstrap.log")"
+	cp -a "$kernel/root/lib/modules" "$cache/root/lib/"
+	rm -f "$image.new"
+	truncate -s 3G "$image.new"
+	# Without a journal and lazily: it is thrown away after each run.
+	mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1 -d "$cache/root" "$image.new"
+	rm -rf "$cache/root"
+	mv "$image.new" "$image"
+fi
+echo "$image"
