@@ -1,0 +1,125 @@
+// Draws every dashboard from a running Prometheus and looks at every panel.
+//
+//   node draw.mjs --prometheus=http://127.0.0.1:9090 [--since=2026-01-02T03:04:05Z] [--to=…] [--pictures=DIR] [--only=overview]
+//
+// Pictures are written to DIR (build/browser). The last line is "N passed, N failed".
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import path from 'node:path';
+import puppeteer from 'puppeteer-core';
+import { bundle } from './bundle.mjs';
+import { look } from './look.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const root = path.join(here, '..', '..');
+const { values: args } = parseArgs({
+  options: {
+    prometheus: { type: 'string' }, since: { type: 'string' }, to: { type: 'string' }, only: { type: 'string' },
+    pictures: { type: 'string', default: path.join(root, 'build', 'browser') }, container: { type: 'string', default: 'shop-cache' },
+  },
+});
+if (!args.prometheus) {
+  console.error('draw.mjs: --prometheus=URL is missing');
+  process.exit(2);
+}
+const icons = path.join(here, 'node_modules', '@grafana', 'ui', 'dist', 'public', 'img', 'icons');
+const started = Date.now();
+const say = (text) => console.log(`[${((Date.now() - started) / 1000).toFixed(0)} s] ${text}`);
+
+const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Estiba</title>
+<link rel="stylesheet" href="/page.css"><style>body{overflow-y:auto!important}</style>
+<script>window.__grafana_public_path__='/public/'</script><div id="root"></div><script src="/page.js"></script>`;
+
+/** serve answers the page, the dashboards' files, icons, and passes questions on to Prometheus. */
+async function serve({ js, css }) {
+  const types = { '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.svg': 'image/svg+xml' };
+  const server = createServer(async (req, res) => {
+    const { pathname } = new URL(req.url, 'http://page');
+    const send = (body) => res.setHeader('Content-Type', types[path.extname(pathname)] ?? 'text/html').end(body);
+    try {
+      if (pathname === '/') send(page);
+      else if (pathname === '/page.js') send(js);
+      else if (pathname === '/page.css') send(css);
+      else if (/^\/dashboards\/[a-z-]+\.json$/.test(pathname)) send(await readFile(path.join(root, 'grafana', pathname)));
+      else if (/^\/public\/.*img\/icons\/[a-z0-9/_-]+\.svg$/i.test(pathname)) send(await readFile(path.join(icons, pathname.split('/img/icons/')[1])));
+      else if (pathname.startsWith('/api/v1/')) {
+        const body = await new Response(req).text();
+        const answer = await fetch(args.prometheus + pathname, { method: 'POST', body, headers: { 'Content-Type': 'application/x-www-form-urlencoded' } });
+        res.statusCode = answer.status;
+        res.setHeader('Content-Type', 'application/json').end(await answer.text());
+      } else {
+        res.statusCode = 404;
+        res.end(`nothing at ${pathname}`);
+      }
+    } catch (err) {
+      res.statusCode = 500;
+      res.end(String(err));
+    }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { server, url: `http://127.0.0.1:${server.address().port}` };
+}
+
+/** draw opens one dashboard, keeps its picture and returns what the page drew. */
+async function draw(browser, url, dashboard, width, picture) {
+  const tab = await browser.newPage();
+  const troubles = [];
+  tab.on('console', (m) => ['error', 'warn'].includes(m.type()) && troubles.push(`console ${m.type()}: ${m.text()} ${m.location().url ?? ''}`));
+  tab.on('pageerror', (err) => troubles.push(`page error: ${err}`));
+  tab.on('requestfailed', (r) => troubles.push(`request failed: ${r.url()}`));
+  await tab.setViewport({ width, height: 1000 });
+  const to = args.to ? Date.parse(args.to) : Date.now();
+  const from = args.since ? Date.parse(args.since) : to - 15 * 60 * 1000;
+  const query = new URLSearchParams({ dashboard, from, to, 'var-id': args.container });
+  await tab.goto(`${url}/?${query}`);
+  await tab.waitForFunction('window.drawn', { timeout: 60_000 });
+  await tab.waitForNetworkIdle({ idleTime: 500 });
+  const height = await tab.evaluate('document.documentElement.scrollHeight');
+  await tab.setViewport({ width, height });
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // the canvases draw in animation frames
+  await tab.screenshot({ path: picture, fullPage: true });
+  const seen = await tab.evaluate(look);
+  await tab.close();
+  return { ...seen, troubles };
+}
+
+await mkdir(args.pictures, { recursive: true });
+say('bundling the page');
+const { server, url } = await serve(await bundle());
+const profile = mkdtempSync(path.join(tmpdir(), 'estiba-browser-'));
+say('starting Chromium');
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', userDataDir: profile,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync', '--hide-scrollbars', '--force-color-profile=srgb', '--lang=en-US'],
+});
+let passed = 0;
+const failures = [];
+try {
+  const { check } = await import('./checks.mjs');
+  for (const name of ['overview', 'container', 'manager', 'stack'].filter((n) => !args.only || n === args.only)) {
+    for (const [width, file] of [[1600, `${name}.png`], [390, `${name}-phone.png`]]) {
+      say(`drawing ${name}, ${width} pixels wide`);
+      const seen = await draw(browser, url, `estiba-${name}`, width, path.join(args.pictures, file));
+      await writeFile(path.join(args.pictures, file.replace('.png', '.json')), JSON.stringify(seen, null, 1));
+      for (const [what, fault] of check(name, width, seen)) {
+        if (fault) {
+          failures.push(`${name} at ${width}: ${what}: ${fault}`);
+          console.log(`  FAILED ${what}: ${fault}`);
+        } else {
+          passed++;
+        }
+      }
+    }
+  }
+} finally {
+  await browser.close();
+  server.close();
+  rmSync(profile, { recursive: true, force: true });
+}
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length > 0 || passed === 0 ? 1 : 0;

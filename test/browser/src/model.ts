@@ -1,0 +1,50 @@
+// The dashboards' JSON, as far as it is drawn. The whole of it is checked
+// against @grafana/schema by check-types.mjs.
+import type { DataTransformerConfig, FieldConfigSource } from '@grafana/data';
+
+export interface Target {
+  refId: string;
+  expr: string;
+  format: string;
+  instant: boolean;
+  range: boolean;
+  legendFormat?: string;
+}
+
+export interface Panel {
+  id: number;
+  type: string;
+  title: string;
+  description: string;
+  gridPos: { x: number; y: number; w: number; h: number };
+  targets: Target[];
+  fieldConfig: FieldConfigSource;
+  options: any;
+  transformations?: DataTransformerConfig[];
+}
+
+export interface Variable {
+  name: string;
+  label: string;
+  type: string;
+  query: { query: string; refId: string };
+  regex: string;
+  sort: number;
+}
+
+export interface Annotation {
+  name: string;
+  enable: boolean;
+  iconColor: string;
+  expr: string;
+  step: string;
+}
+
+export interface Dashboard {
+  uid: string;
+  title: string;
+  description: string;
+  panels: Panel[];
+  annotations: { list: Annotation[] };
+  templating: { list: Variable[] };
+}

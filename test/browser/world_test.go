@@ -1,0 +1,198 @@
+//go:build browser
+
+// Package browser draws the dashboards with Grafana's own components in a real
+// browser, from the data of the real programs. run.sh is the way in.
+package browser
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// world is a host with everything on it, on ports of its own.
+type world struct {
+	root, dir string
+	engine    *testutil.Engine
+	docker    *dockerclient.Client
+
+	exporter, prometheus, alertmanager, manager string // addresses
+	generatorBin                                string
+}
+
+// newWorld starts every part with the repository's own configuration, and
+// containers of every sort that the dashboards tell apart.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		root: testutil.RepositoryRoot(t), dir: t.TempDir(),
+		exporter: testutil.FreeAddress(t), prometheus: testutil.FreeAddress(t),
+		alertmanager: testutil.FreeAddress(t), manager: testutil.FreeAddress(t),
+		generatorBin: testutil.Tool(t, "generator"),
+	}
+	w.engine = testutil.StartEngine(t)
+	w.docker = w.engine.Client(t)
+
+	t.Log("starting exporter, Alertmanager, Prometheus and manager")
+	testutil.StartProcess(t, "exporter", testutil.Tool(t, "exporter"),
+		"--web.listen-address="+w.exporter, "--docker.host="+w.engine.Host)
+	testutil.StartProcess(t, "alertmanager", testutil.Tool(t, "alertmanager"),
+		"--config.file="+filepath.Join(w.root, "prometheus", "alertmanager.yml"), "--storage.path="+filepath.Join(w.dir, "alertmanager"),
+		"--web.listen-address="+w.alertmanager, "--cluster.listen-address=")
+	testutil.StartProcess(t, "prometheus", testutil.Tool(t, "prometheus"),
+		"--config.file="+w.prometheusConfig(t), "--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"),
+		"--web.listen-address="+w.prometheus, "--web.cors.origin=.*")
+	for _, address := range []string{w.exporter, w.alertmanager, w.prometheus} {
+		testutil.Eventually(t, 60*time.Second, address+" is ready", func() bool { return get("http://"+address+"/-/ready") == nil })
+	}
+	testutil.StartProcess(t, "manager", testutil.Tool(t, "manager"), "run",
+		"--config.file="+filepath.Join(w.root, "manager", "policies", "one-of-each-kind.yml"), "--prometheus.url=http://"+w.prometheus,
+		"--docker.host="+w.engine.Host, "--web.listen-address="+w.manager, "--audit.file="+filepath.Join(w.dir, "audit.jsonl"))
+	testutil.StartProcess(t, "generator", w.generatorBin, "run", "--batch=10", "--docker.host="+w.engine.Host,
+		"--lock-file="+filepath.Join(w.dir, "generator.lock"))
+	w.residents(t)
+	return w
+}
+
+// prometheusConfig copies the repository's configuration with this world's
+// addresses in place of the usual ones; nothing else differs.
+func (w *world) prometheusConfig(t *testing.T) string {
+	t.Helper()
+	to := filepath.Join(w.dir, "prometheus-config")
+	if err := os.CopyFS(to, os.DirFS(filepath.Join(w.root, "prometheus"))); err != nil {
+		t.Fatal(err)
+	}
+	targets, err := filepath.Glob(filepath.Join(to, "targets", "*.yml"))
+	if err != nil || len(targets) != 4 {
+		t.Fatalf("prometheus/targets has %v, %v: want one file for each of the four parts", targets, err)
+	}
+	for _, path := range targets {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(data)
+		for usual, address := range map[string]string{":10120": w.exporter, ":10121": w.manager, ":9090": w.prometheus, ":9093": w.alertmanager} {
+			for _, host := range []string{"localhost", "127.0.0.1"} {
+				text = strings.ReplaceAll(text, host+usual, address)
+			}
+		}
+		if text == string(data) {
+			t.Fatalf("%s names no usual address of ours", path)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(to, "prometheus.yml")
+}
+
+// stressImage is made by the generator out of its own program.
+const stressImage = "estiba/stress"
+
+// residents are the containers that stay: one without limits, one that is
+// protected, one near its memory limit, one whose processes the kernel kills
+// for want of memory, and one with a label that is misspelt.
+func (w *world) residents(t *testing.T) {
+	t.Helper()
+	testutil.Eventually(t, 90*time.Second, "the generator has made its image", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		list, err := w.docker.List(ctx, dockerclient.ListOptions{})
+		return err == nil && len(list) > 0
+	})
+	load := func(args ...string) []string { return append([]string{"--lifetime=2h"}, args...) }
+	for _, s := range []dockerclient.Spec{
+		{Name: "shop-web", Command: load("--kind=cpu", "--share=0.03")},
+		{Name: "shop-database", Command: load("--kind=io", "--bytes=4194304", "--rate=30", "--block=4096", "--dir=/data"), Tmpfs: map[string]string{"/data": "size=16m"},
+			MemoryBytes: 256 << 20, Labels: map[string]string{container.LabelProtect: "true"}},
+		{Name: "shop-cache", Command: load("--kind=ram", "--bytes=125829120", "--rate=1"), MemoryBytes: 128 << 20},
+		{Name: "shop-report", Command: load("--kind=ram", "--bytes=67108864", "--rate=1"), MemoryBytes: 128 << 20,
+			Labels: map[string]string{container.LabelManaged: "true", container.LabelKind: "ram", container.LabelProtect: "ture"}},
+	} {
+		s.Image, s.Networkless = stressImage, true
+		w.run(t, s)
+	}
+	testutil.Eventually(t, 30*time.Second, "the four residents run", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		list, err := w.docker.List(ctx, dockerclient.ListOptions{})
+		count := 0
+		for _, c := range list {
+			if strings.HasPrefix(c.Name, "shop-") && c.State == dockerclient.StateRunning {
+				count++
+			}
+		}
+		return err == nil && count == 4
+	})
+}
+
+func (w *world) run(t *testing.T, s dockerclient.Spec) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	id, err := w.docker.Create(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.docker.Start(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDashboards lets the world run for a while and then has draw.mjs draw
+// every dashboard and look at every panel.
+//
+// ESTIBA_BROWSER_FOR is how long the world runs before; it ends sooner when
+// the file named by ESTIBA_BROWSER_UNTIL appears.
+func TestDashboards(t *testing.T) {
+	runs := 150 * time.Second
+	if text := os.Getenv("ESTIBA_BROWSER_FOR"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = d
+	}
+	started := time.Now()
+	w := newWorld(t)
+	t.Logf("Prometheus answers at http://%s; the world runs for %s", w.prometheus, runs)
+	for end := started.Add(runs); time.Now().Before(end); {
+		time.Sleep(min(30*time.Second, time.Until(end)))
+		t.Logf("%s of %s", time.Since(started).Round(time.Second), runs)
+		if _, err := os.Stat(os.Getenv("ESTIBA_BROWSER_UNTIL")); err == nil {
+			break
+		}
+	}
+	draw := exec.Command("node", "draw.mjs", "--prometheus=http://"+w.prometheus, "--since="+started.UTC().Format(time.RFC3339))
+	draw.Stdout, draw.Stderr = os.Stdout, os.Stderr
+	if err := draw.Run(); err != nil {
+		t.Errorf("drawing the dashboards: %v", err)
+	}
+}
+
+func get(url string) error {
+	client := &http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return &http.ProtocolError{ErrorString: resp.Status}
+	}
+	return nil
+}
