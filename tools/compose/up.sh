@@ -63,7 +63,7 @@ obtain() {
     image=$(compose config --images "$1")
     here "$image" && return
     say "pulling $image"
-    refusal=$(timeout 600 docker pull -q "$image" 2>&1 >/dev/null | tail -n 1)
+    refusal=$(timeout 600 docker pull -q "$image" 2>&1 >/dev/null | tail -n 1 | sed "s,^Error response from daemon: ,,")
     here "$image"
 }
 
