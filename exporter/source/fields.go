@@ -52,6 +52,7 @@ const (
 	NetTxBytes
 	NetRxPackets
 	NetTxPackets
+	EndedAt // boot clock; only where the state is Ended
 
 	NumFields = int(iota)
 )
@@ -98,6 +99,7 @@ var fieldInfos = [NumFields]FieldInfo{
 	NetTxBytes:         {"net_tx_bytes", Count},
 	NetRxPackets:       {"net_rx_packets", Count},
 	NetTxPackets:       {"net_tx_packets", Count},
+	EndedAt:            {"ended_time_ns", Nanos},
 }
 
 // Info describes f.

@@ -50,6 +50,13 @@ func (s *Snapshot) Started(t uint64) (uint64, bool) {
 	return wall - boot + t, ok1 && ok2
 }
 
+// The states of containers. An ended one is gone since a few seconds: its
+// counters stand at their last values, its use is zero or not known.
+const (
+	Running = "running"
+	Ended   = "ended"
+)
+
 // Container is one container. A number that is not known is not zero: Get
 // tells them apart.
 type Container struct {
@@ -60,6 +67,7 @@ type Container struct {
 	Cgroup      string // path below the root of its hierarchy
 	CPUSource   string // "cgroup" or "tasks"
 	Network     string // "own" or "host"
+	State       string // Running, Ended, or empty, which means running
 
 	known  uint64
 	values [NumFields]uint64

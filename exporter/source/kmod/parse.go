@@ -81,7 +81,7 @@ func rowOrder() []rowKey {
 		keys = append(keys, texts[f]...)
 		keys = append(keys, rowKey{name: f.Info().Key, field: f})
 	}
-	return keys
+	return append(keys, rowKey{name: "state", text: func(c *source.Container) *string { return &c.State }})
 }
 
 // Parse reads one document. Its errors wrap source.ErrMalformed, ErrCut or

@@ -72,6 +72,19 @@ func TestParseSamples(t *testing.T) {
 		}
 	}
 
+	ended, err := NewParser().Parse(sample(t, "ended.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{source.Running, source.Running, source.Ended} {
+		if got := ended.Containers[i].State; got != want {
+			t.Errorf("ended.json: state %q, want %q", got, want)
+		}
+	}
+	if at, ok := ended.Containers[2].Get(source.EndedAt); !ok || at != 86399123456789 {
+		t.Errorf("ended.json: ended at %d, %v", at, ok)
+	}
+
 	cut, err := NewParser().Parse(sample(t, "truncated.json"))
 	if err != nil || !cut.Truncated {
 		t.Errorf("truncated.json: %+v, %v", cut, err)
@@ -307,7 +320,7 @@ func TestRandomDocuments(t *testing.T) {
 
 // TestWriteGivesTheSampleBack parses the samples and writes them again.
 func TestWriteGivesTheSampleBack(t *testing.T) {
-	for _, name := range []string{"full.json", "no-containers.json", "truncated.json"} {
+	for _, name := range []string{"full.json", "ended.json", "no-containers.json", "truncated.json"} {
 		want := sample(t, name)
 		snap, err := NewParser().Parse(want)
 		if err != nil {
