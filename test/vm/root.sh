@@ -29,10 +29,7 @@ if [ -z "$(find "$cache/updated" -mmin -1440 2>/dev/null)" ]; then
 	touch "$cache/updated"
 fi
 
-versions=$(for p in "${packages[@]}"; do
-	printf '%s ' "$p"
-	apt-cache policy "$p" | awk '$1 == "Candidate:" {print $2}'
-done)
+versions=$(apt-cache policy "${packages[@]}" | awk '/^[^ ]/ {name = $1} $1 == "Candidate:" {print name, $2}')
 key=$( (echo "$versions"; cat "$kernel/version" "$here/root.sh") | sha256sum | cut -c1-16)
 image=$cache/docker-$key.ext4
 if [ ! -e "$image" ]; then

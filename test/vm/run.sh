@@ -48,9 +48,9 @@ mkdir -p "$payload/bin" "$payload/manager"
 cd "$top"
 export CGO_ENABLED=0
 for program in exporter manager generator; do
-	nice go build -p 2 -trimpath -ldflags '-s -w' -o "$payload/bin/$program" "./$program"
+	go build -p 2 -trimpath -ldflags '-s -w' -o "$payload/bin/$program" "./$program"
 done
-nice go test -c -p 2 -tags estiba_vm -ldflags '-s -w' -o "$payload/bin/guest.test" ./test/vm/guest
+go test -c -p 2 -tags estiba_vm -ldflags '-s -w' -o "$payload/bin/guest.test" ./test/vm/guest
 cp build/bin/prometheus build/bin/alertmanager "$(command -v busybox)" "$payload/bin/"
 cp -r prometheus "$payload/prometheus"
 cp -r manager/policies "$payload/manager/policies"
@@ -81,7 +81,7 @@ mkdir -p "$out"
 : >"$status"
 say "machine starts"
 # cmpxchg16b is switched off: Debian 12's QEMU corrupts flags around it.
-timeout --kill-after=10 460 qemu-system-x86_64 -accel tcg -cpu max,-cx16 -m 4096 -smp 2 \
+timeout --kill-after=10 ${ESTIBA_TEST_LIMIT:-460} qemu-system-x86_64 -accel tcg -cpu max,-cx16 -m 4096 -smp 2 \
 	-nographic -no-reboot -nodefaults -monitor none -serial "file:$log" \
 	-kernel "$kernel/root/boot/vmlinuz-$release" -initrd "$build/initramfs.gz" \
 	-append "console=ttyS0 panic=-1 oops=panic loglevel=7 random.trust_cpu=on" \

@@ -12,11 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 func fetch(url string) ([]byte, error) {
-	client := &http.Client{Timeout: 15 * time.Second}
+	client := &http.Client{Timeout: patience}
 	resp, err := client.Get(url)
 	if err != nil {
 		return nil, err

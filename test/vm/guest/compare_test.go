@@ -227,7 +227,7 @@ func sameWords(t *testing.T, name string, a, b *source.Container) {
 func moduleSince(t *testing.T, then time.Time) *source.Snapshot {
 	t.Helper()
 	var s *source.Snapshot
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		s = module(t)
 		if at, ok := s.Time(); ok && at.After(then) {
 			return s

@@ -32,6 +32,10 @@ const (
 	boxImage = "estiba-test/box:latest"
 )
 
+// patience is how long each step may take: an emulated machine on a busy host
+// is slow, and run.sh limits the whole.
+const patience = 4 * time.Minute
+
 // machine is this Docker host with everything on it.
 type machine struct {
 	booted time.Time
@@ -75,7 +79,7 @@ func (m *machine) startDocker(t *testing.T) {
 	}
 	t.Cleanup(func() { client.Close() })
 	m.docker = client
-	testutil.Eventually(t, 90*time.Second, "the Docker Engine answers", func() bool {
+	testutil.Eventually(t, patience, "the Docker Engine answers", func() bool {
 		return client.Ping(context.Background()) == nil
 	})
 	t.Cleanup(func() { m.removeContainers(t) })
@@ -139,7 +143,7 @@ func (m *machine) box(t *testing.T, name, script string, options ...string) dock
 
 func (m *machine) inspect(t *testing.T, id string) dockerclient.Container {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := m.docker.Inspect(ctx, id)
 	if err != nil {
@@ -151,7 +155,7 @@ func (m *machine) inspect(t *testing.T, id string) dockerclient.Container {
 // running lists the running and paused containers of the Engine by name.
 func (m *machine) running(t *testing.T) map[string]dockerclient.Container {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	list, err := m.docker.List(ctx, dockerclient.ListOptions{})
 	if err != nil {

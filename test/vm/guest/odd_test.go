@@ -114,7 +114,7 @@ func (o *oddOnes) check(t *testing.T) {
 	}
 	// It takes a moment until the memory is used up.
 	var s *source.Snapshot
-	testutil.Eventually(t, 30*time.Second, "somebody in the container oom is killed", func() bool {
+	testutil.Eventually(t, patience, "somebody in the container oom is killed", func() bool {
 		s = module(t)
 		c := find(t, s, o.containers["oom"].ID)
 		if c == nil {
@@ -155,10 +155,10 @@ func (o *oddOnes) identity(t *testing.T, name string, c dockerclient.Container, 
 	if got.Namespace != "moby" || got.Cgroup != "/docker/"+c.ID || got.CPUSource != "cgroup" || !strings.HasPrefix(got.ProcessName, "containerd-shim") {
 		t.Errorf("%s: namespace %q, cgroup %q, CPU from %q, process %q", name, got.Namespace, got.Cgroup, got.CPUSource, got.ProcessName)
 	}
-	// The process is made a while before Docker lets it go.
+	// The process is made a while before Docker says so, a long one on a busy host.
 	boot, _ := got.Get(source.StartTime)
 	wall, ok := s.Started(boot)
-	if before := c.StartedAt.Sub(time.Unix(0, int64(wall))); !ok || before < 0 || before > 10*time.Second {
+	if before := c.StartedAt.Sub(time.Unix(0, int64(wall))); !ok || before < 0 || before > time.Minute {
 		t.Errorf("%s: started %s before Docker says so", name, before)
 	}
 }
@@ -216,7 +216,7 @@ func (o *oddOnes) pausedStandsStill(t *testing.T) {
 	}
 	before := module(t)
 	var after *source.Snapshot
-	testutil.Eventually(t, 20*time.Second, "the steady container uses 300 ms of CPU time", func() bool {
+	testutil.Eventually(t, patience, "the steady container uses 300 ms of CPU time", func() bool {
 		after = module(t)
 		return cpu(after, "steady") > cpu(before, "steady")+uint64(300*time.Millisecond)
 	})

@@ -28,14 +28,14 @@ func (m *machine) moduleGoesAndComes(t *testing.T) {
 	m.say("module unloaded")
 	m.activeIs(t, "cgroup")
 	ticks := m.okTicks(t)
-	testutil.Eventually(t, 60*time.Second, "two ticks of the manager on data of the cgroup source", func() bool {
+	testutil.Eventually(t, patience, "two ticks of the manager on data of the cgroup source", func() bool {
 		return m.okTicks(t) >= ticks+2
 	})
 	loadModule(t)
 	m.say("module loaded again")
 	m.activeIs(t, "kmod")
 	ticks = m.okTicks(t)
-	testutil.Eventually(t, 60*time.Second, "two ticks of the manager on data of the module", func() bool {
+	testutil.Eventually(t, patience, "two ticks of the manager on data of the module", func() bool {
 		return m.okTicks(t) >= ticks+2
 	})
 	if m.okTicks(t) <= from {
@@ -83,10 +83,10 @@ func (m *machine) activeIs(t *testing.T, name string) {
 		}
 		return value("estiba_kernel_module_loaded") == loaded
 	}
-	testutil.Eventually(t, 20*time.Second, "the exporter has source "+name, func() bool {
+	testutil.Eventually(t, patience, "the exporter has source "+name, func() bool {
 		return right(func(series string) float64 { return scraped(t, exporterURL, series) })
 	})
-	testutil.Eventually(t, 30*time.Second, "Prometheus has source "+name, func() bool {
+	testutil.Eventually(t, patience, "Prometheus has source "+name, func() bool {
 		return right(func(series string) float64 {
 			for _, s := range ask(t, series) {
 				return s.samples[0].value

@@ -83,7 +83,7 @@ func TestWholeSystem(t *testing.T) {
 // says that it has them from the module.
 func (m *machine) isPublished(t *testing.T) {
 	missing := ""
-	testutil.Eventually(t, 60*time.Second, "every running container is in /metrics by name", func() bool {
+	testutil.Eventually(t, patience, "every running container is in /metrics by name", func() bool {
 		body, err := fetch(exporterURL + "/metrics")
 		if err != nil {
 			return false
@@ -118,7 +118,7 @@ func (m *machine) isPublished(t *testing.T) {
 // with CPU and memory use, the busy ones as high.
 func (m *machine) isMeasured(t *testing.T) {
 	for _, query := range []string{"estiba:container_cpu_usage:percent", "estiba:container_memory_usage:percent", "estiba:container_class"} {
-		testutil.Eventually(t, 90*time.Second, query+" of every container", func() bool {
+		testutil.Eventually(t, patience, query+" of every container", func() bool {
 			values := byName(t, query)
 			for name := range m.running(t) {
 				if _, ok := values[name]; !ok {
@@ -130,7 +130,7 @@ func (m *machine) isMeasured(t *testing.T) {
 	}
 	over := func(query string, floor float64, who func(dockerclient.Container) bool) {
 		t.Helper()
-		testutil.Eventually(t, 60*time.Second, fmt.Sprintf("%s over %g", query, floor), func() bool {
+		testutil.Eventually(t, patience, fmt.Sprintf("%s over %g", query, floor), func() bool {
 			values, n := byName(t, query), 0
 			for name, c := range m.running(t) {
 				if c.Labels[container.LabelLoad] == "high" && who(c) {
@@ -182,10 +182,10 @@ func (m *machine) oneOfEach(t *testing.T) bool {
 // surplusGoes waits until the manager, with the shipped default policy, has
 // left one container of each kind.
 func (m *machine) surplusGoes(t *testing.T) {
-	testutil.Eventually(t, 120*time.Second, "one container of each kind is left", func() bool { return m.oneOfEach(t) })
+	testutil.Eventually(t, patience, "one container of each kind is left", func() bool { return m.oneOfEach(t) })
 	m.say("one of each kind is left")
 	m.recordIsWhole(t)
-	testutil.Eventually(t, 60*time.Second, "Alertmanager has the alert about killed containers", func() bool {
+	testutil.Eventually(t, patience, "Alertmanager has the alert about killed containers", func() bool {
 		body, err := fetch(alertmanagerURL + "/api/v2/alerts")
 		return err == nil && strings.Contains(string(body), "EstibaContainerKilled")
 	})
@@ -195,7 +195,7 @@ func (m *machine) surplusGoes(t *testing.T) {
 func (m *machine) recordIsWhole(t *testing.T) {
 	t.Helper()
 	var faults []string
-	testutil.Eventually(t, 20*time.Second, "each intent in the record has its outcome", func() bool {
+	testutil.Eventually(t, patience, "each intent in the record has its outcome", func() bool {
 		intents, outcomes := map[string]int{}, map[string]int{}
 		faults = nil
 		for _, l := range audit(t) {
@@ -222,12 +222,12 @@ func (m *machine) recordIsWhole(t *testing.T) {
 // dashboardsHaveData runs every query of every dashboard: all but those that
 // may be empty have to answer with data.
 func dashboardsHaveData(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var missing []string
 	asked := 0
 	// Rates need two scrapes of a manager that has only just started.
-	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Second) {
 		answers, err := prometheus.CheckAgainst(ctx, prometheusURL)
 		if err != nil {
 			t.Fatal(err)
