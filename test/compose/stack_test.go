@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -139,7 +140,7 @@ const (
 func (s *stack) up(t *testing.T) {
 	s.said = script(t, nil, "up.sh", "--demo")
 	for _, want := range []string{
-		"grafana is left out: grafana/grafana:13.2.3 cannot be pulled",
+		"pulling grafana/grafana:13.2.3", "grafana is left out",
 		"prometheus is built here instead", "alertmanager is built here instead", "socket-proxy is built here instead",
 		"http://localhost:10121", "http://localhost:9090",
 	} {
@@ -346,11 +347,15 @@ func killed(t *testing.T) []kill {
 // 0 when there is no way there.
 func ask(t *testing.T, from, method, address, path string) int {
 	t.Helper()
-	out, _ := exec.Command("nsenter", "-t", inspect(t, container(from), ".State.Pid"), "-n",
+	pid, err := exec.Command("docker", "inspect", "-f", "{{.State.Pid}}", container(from)).Output()
+	if err != nil {
+		t.Errorf("the process of %s: %v", from, err)
+	}
+	out, _ := exec.Command("nsenter", "-t", strings.TrimSpace(string(pid)), "-n",
 		"curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", "--max-time", "5", "-X", method, "http://"+address+":2375"+path).Output()
 	status, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil {
-		t.Fatalf("asking %s: %q", address, out)
+		t.Errorf("asking %s: %q", address, out)
 	}
 	return status
 }
@@ -424,23 +429,29 @@ func (s *stack) refuses(t *testing.T) {
 }
 
 func (s *stack) clients(t *testing.T) {
-	proxies := []string{"exporter-docker", "manager-docker", "generator-docker"}
-	for _, proxy := range proxies {
+	var asked sync.WaitGroup // side by side: what is dropped is waited for
+	for _, proxy := range []string{"exporter-docker", "manager-docker", "generator-docker"} {
+		to := address(t, proxy)
 		for _, from := range []string{"exporter", "manager", "generator", "prometheus", "alertmanager"} {
 			want := 0
 			if from+"-docker" == proxy {
 				want = 200
 			}
-			if got := ask(t, from, "GET", address(t, proxy), "/_ping"); got != want {
-				t.Errorf("%s asks %s: %d, want %d", from, proxy, got, want)
-			}
+			asked.Go(func() {
+				if got := ask(t, from, "GET", to, "/_ping"); got != want {
+					t.Errorf("%s asks %s: %d, want %d", from, proxy, got, want)
+				}
+			})
 		}
 		// The host itself, as any user on it, reaches the address and is refused.
-		out, _ := exec.Command("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", "http://"+address(t, proxy)+":2375/_ping").Output()
-		if string(out) != "403" {
-			t.Errorf("the host asks %s: %s, want 403", proxy, out)
-		}
+		asked.Go(func() {
+			out, _ := exec.Command("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", "http://"+to+":2375/_ping").Output()
+			if string(out) != "403" {
+				t.Errorf("the host asks %s: %s, want 403", proxy, out)
+			}
+		})
 	}
+	asked.Wait()
 }
 
 func (s *stack) comesBack(t *testing.T) {

@@ -27,9 +27,8 @@ compose down --remove-orphans "${volumes[@]}" >"$state/down.log" 2>&1 || {
     tail -n 20 "$state/down.log" >&2
     fail "not everything could be removed"
 }
-generated=$(docker ps -aq --filter "label=$generator_label")
 # One that ends by itself meanwhile is no failure.
-[ -z "$generated" ] || docker rm -fv $generated >/dev/null 2>&1 || true
+docker ps -aq --filter "label=$generator_label" | xargs -r docker rm -fv >/dev/null 2>&1 || true
 left=$(docker ps -aq --filter "label=$generator_label")
 [ -z "$left" ] || fail "generated containers are left: docker ps --filter label=$generator_label"
 if [ ${#volumes[@]} -gt 0 ]; then

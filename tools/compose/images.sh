@@ -37,17 +37,21 @@ trap 'rm -rf "$context"' EXIT
 # add puts programs into the context.
 add() { for name in "$@"; do cp "$bin/$name" "$context/$name"; done; }
 
-# build TAG DOCKERFILE sends the context, and only that, to the Engine.
+# build TAG DOCKERFILE sends the context, and only that, to the Engine; an
+# image that was made of the same stays.
 build() {
-    local tag=$1
+    local tag=$1 label=io.github.estiba.content content
     cp "$2" "$context/Dockerfile"
-    tar -C "$context" -c . | docker build -q -t "$tag" - >"$context.log" 2>&1 || {
-        cat "$context.log" >&2
+    content=$(cd "$context" && find . -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum | cut -d ' ' -f 1)
+    if [ "$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$tag" 2>/dev/null)" != "$content" ]; then
+        tar -C "$context" -c . | docker build -q --label "$label=$content" -t "$tag" - >"$context.log" 2>&1 || {
+            cat "$context.log" >&2
+            rm -f "$context.log"
+            fail "the image $tag was not made"
+        }
         rm -f "$context.log"
-        fail "the image $tag was not made"
-    }
-    rm -f "$context.log"
-    say "image $tag made"
+        say "image $tag made"
+    fi
     rm -rf "${context:?}"/*
 }
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts of this folder share; to be sourced by bash.
 #
 # The state of `make up` is in .run/compose: Grafana's secrets, and the file
@@ -8,6 +9,7 @@ bin=$root/build/bin
 state=${ESTIBA_COMPOSE_STATE:-$root/.run/compose}
 
 # The generator of this project; its containers are not compose's own.
+# shellcheck disable=SC2034 # used by who sources this
 generator_label=estiba.generator=compose
 
 say() { printf '%s\n' "$*"; }

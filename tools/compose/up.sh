@@ -45,8 +45,6 @@ secret() {
 secret grafana_admin_password
 secret grafana_secret_key
 
-"$root/tools/compose/images.sh" exporter manager generator
-
 # What was found out goes to a file that the other scripts read as well.
 {
     echo "ESTIBA_DOCKER_GID=$(stat -L -c %g "$(socket)")"
@@ -67,23 +65,23 @@ obtain() {
     here "$image"
 }
 
-# instead SERVICE PART VARIABLE uses the image of the pinned build.
+# instead SERVICE PART VARIABLE notes that the image of the pinned build is used.
 instead() {
     say "  not to be had (${refusal:-no answer}): $2 is built here instead"
-    "$root/tools/compose/images.sh" "$2"
+    to_build+=("$2")
     echo "$3=estiba/$2:local" >>"$state/env"
-    here "$(compose config --images "$1")" || fail "$3 names an image that can be neither pulled nor built: $(compose config --images "$1")"
+    [ "$(compose config --images "$1")" = "estiba/$2:local" ] || fail "$3 names an image that is not to be had: $(compose config --images "$1")"
 }
+to_build=(exporter manager generator)
 obtain prometheus || instead prometheus prometheus ESTIBA_PROMETHEUS_IMAGE
 obtain alertmanager || instead alertmanager alertmanager ESTIBA_ALERTMANAGER_IMAGE
 obtain exporter-docker || instead exporter-docker socket-proxy ESTIBA_SOCKET_PROXY_IMAGE
-grafana_left_out=
 if obtain grafana; then
     services+=(grafana)
 else
-    grafana_left_out="grafana is left out: $(compose config --images grafana) cannot be pulled (${refusal:-no answer}), and is not built here. Everything else works without it."
-    say "  $grafana_left_out"
+    say "  not to be had (${refusal:-no answer}): grafana is left out. Everything else works without it."
 fi
+"$root/tools/compose/images.sh" "${to_build[@]}"
 
 say "starting ${services[*]}"
 if ! compose up -d --wait --wait-timeout 180 "${services[@]}" >"$state/up.log" 2>&1; then
