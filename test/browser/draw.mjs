@@ -27,16 +27,18 @@ if (!args.prometheus) {
   process.exit(2);
 }
 const icons = path.join(here, 'node_modules', '@grafana', 'ui', 'dist', 'public', 'img', 'icons');
+// Grafana's own font. Its packages leave it out; Debian's fonts-inter has it.
+const fonts = '/usr/share/fonts/opentype/inter';
 const started = Date.now();
 const say = (text) => console.log(`[${((Date.now() - started) / 1000).toFixed(0)} s] ${text}`);
 
 const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Estiba</title>
-<link rel="stylesheet" href="/page.css"><style>body{overflow-y:auto!important}</style>
+<link rel="stylesheet" href="/page.css"><style>body{margin:0;overflow-y:auto!important}</style>
 <script>window.__grafana_public_path__='/public/'</script><div id="root"></div><script src="/page.js"></script>`;
 
 /** serve answers the page, the dashboards' files, icons, and passes questions on to Prometheus. */
 async function serve({ js, css }) {
-  const types = { '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.svg': 'image/svg+xml' };
+  const types = { '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.svg': 'image/svg+xml', '.woff2': 'font/otf' };
   const server = createServer(async (req, res) => {
     const { pathname } = new URL(req.url, 'http://page');
     const send = (body) => res.setHeader('Content-Type', types[path.extname(pathname)] ?? 'text/html').end(body);
@@ -46,6 +48,7 @@ async function serve({ js, css }) {
       else if (pathname === '/page.css') send(css);
       else if (/^\/dashboards\/[a-z-]+\.json$/.test(pathname)) send(await readFile(path.join(root, 'grafana', pathname)));
       else if (/^\/public\/.*img\/icons\/[a-z0-9/_-]+\.svg$/i.test(pathname)) send(await readFile(path.join(icons, pathname.split('/img/icons/')[1])));
+      else if (/^\/public\/fonts\/inter\/Inter-[A-Za-z]+\.woff2$/.test(pathname)) send(await readFile(path.join(fonts, path.basename(pathname, '.woff2') + '.otf')));
       else if (pathname.startsWith('/api/v1/')) {
         const body = await new Response(req).text();
         const answer = await fetch(args.prometheus + pathname, { method: 'POST', body, headers: { 'Content-Type': 'application/x-www-form-urlencoded' } });
@@ -64,11 +67,22 @@ async function serve({ js, css }) {
   return { server, url: `http://127.0.0.1:${server.address().port}` };
 }
 
+// Said while the bundle is read, by parts of @grafana/ui that are not drawn here.
+const harmless = /^t\(\) was called before i18n was initialized/;
+
+/** tablesAreThere runs in the page. */
+function tablesAreThere() {
+  return window.drawn.failed || window.drawn.panels.filter((p) => p.panel.type === 'table' && !p.error).every(({ panel }) => {
+    const box = document.querySelector(`[data-panel="${panel.id}"]`);
+    return box.querySelector('[role="gridcell"], [data-nothing]');
+  });
+}
+
 /** draw opens one dashboard, keeps its picture and returns what the page drew. */
 async function draw(browser, url, dashboard, width, picture) {
   const tab = await browser.newPage();
   const troubles = [];
-  tab.on('console', (m) => ['error', 'warn'].includes(m.type()) && troubles.push(`console ${m.type()}: ${m.text()} ${m.location().url ?? ''}`));
+  tab.on('console', (m) => ['error', 'warn'].includes(m.type()) && !harmless.test(m.text()) && troubles.push(`console ${m.type()}: ${m.text()} ${m.location().url ?? ''}`));
   tab.on('pageerror', (err) => troubles.push(`page error: ${err}`));
   tab.on('requestfailed', (r) => troubles.push(`request failed: ${r.url()}`));
   await tab.setViewport({ width, height: 1000 });
@@ -80,8 +94,9 @@ async function draw(browser, url, dashboard, width, picture) {
   await tab.waitForNetworkIdle({ idleTime: 500 });
   const height = await tab.evaluate('document.documentElement.scrollHeight');
   await tab.setViewport({ width, height });
-  await new Promise((resolve) => setTimeout(resolve, 1000)); // the canvases draw in animation frames
-  await tab.screenshot({ path: picture, fullPage: true });
+  await tab.waitForFunction(tablesAreThere, { timeout: 20_000 }).catch(() => troubles.push('a table shows no row within 20 s'));
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // canvases are drawn in animation frames
+  await tab.screenshot({ path: picture, captureBeyondViewport: false });
   const seen = await tab.evaluate(look);
   await tab.close();
   return { ...seen, troubles };

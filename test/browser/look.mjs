@@ -19,7 +19,7 @@ export function look() {
     }
     if (panel.type === 'timeseries') {
       const canvas = box.querySelector('canvas');
-      seen.legend = [...box.querySelectorAll('[data-testid^="data-testid VizLegend series"]')].map(text);
+      seen.legend = [...box.querySelectorAll('[data-testid^="data-testid VizLegend series"], tbody tr')].map((e) => text(e).split('\n')[0]);
       seen.marks = box.querySelectorAll('[data-mark]').length;
       seen.colors = 0;
       if (canvas) {

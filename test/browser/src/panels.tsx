@@ -2,7 +2,7 @@
 // own panels are made of.
 import * as React from 'react';
 import {
-  getDisplayValueAlignmentFactors, getFieldDisplayValues, type DataFrame, type FieldConfigSource, type FieldDisplay,
+  cacheFieldDisplayNames, getDisplayValueAlignmentFactors, getFieldDisplayValues, type DataFrame, type FieldConfigSource, type FieldDisplay,
   type GrafanaTheme2, type InterpolateFunction, type TimeRange,
 } from '@grafana/data';
 import { BigValue, TimeSeries, VizRepeater, useTheme2, type UPlotConfigBuilder } from '@grafana/ui';
@@ -80,6 +80,7 @@ function Table({ panel, data, width, height }: Props) {
   if (!frame || frame.length === 0 || frame.fields.length === 0) {
     return <Nothing panel={panel} width={width} height={height} />;
   }
+  cacheFieldDisplayNames(data.frames); // as Grafana's table panel does: the heads are read from there
   return (
     <TableNG data={frame} width={width} height={height} noHeader={!panel.options.showHeader} cellHeight={panel.options.cellHeight}
       sortBy={panel.options.sortBy} enablePagination={false} noValue={panel.fieldConfig.defaults.noValue} fieldConfig={panel.fieldConfig}

@@ -12,6 +12,9 @@ export type Values = Record<string, string>;
 export function interpolate(text: string, values: Values, scoped?: ScopedVars): string {
   return text.replace(/\$(?:\{([\w.]+)\}|(\w+))/g, (whole, braced, bare) => {
     const name = braced ?? bare;
+    if (/^\d+$/.test(name)) {
+      return whole; // a group of label_replace
+    }
     if (name.startsWith('__data.fields.')) {
       const { frame, rowIndex } = scoped?.__dataContext?.value ?? {};
       const fields: any = getFieldDisplayValuesProxy({ frame, rowIndex });
