@@ -21,19 +21,21 @@ func dashboard(slug, title, description string, variables []Variable, panels []P
 		UID: "estiba-" + slug, Title: "Estiba " + title, Description: description, Tags: []string{"estiba"},
 		SchemaVersion: 41, Version: 1, GraphTooltip: 1, Refresh: "5s",
 		Time: TimeRange{From: "now-15m", To: "now"}, Timezone: "browser",
-		Annotations: AnnotationList{List: []Annotation{kills()}},
+		Annotations: AnnotationList{List: []Annotation{kills("")}},
 		Templating:  VariableList{List: variables},
-		Links: []DashboardLink{{Title: "Estiba", Type: "dashboards", Tags: []string{"estiba"},
+		Links: []DashboardLink{{Title: "Estiba", Type: "dashboards", Icon: "external link", Tags: []string{"estiba"},
 			KeepTime: true}},
 		Panels: panels,
 	}
 }
 
-// kills marks each removal: the manager publishes its last ones as times.
-func kills() Annotation {
+// kills marks each removal: the manager publishes its last ones as times. of
+// is a matcher that narrows them, like `, id="$id"`.
+func kills(of string) Annotation {
 	return Annotation{
-		Name: "Removed by the manager", Datasource: source, Enable: true, IconColor: "red",
-		Expr: `estiba_manager_recent_kill_timestamp_seconds{mode="live", outcome="done"} * 1000`, Step: "5s",
+		// See-through: where many are removed, the marks must not hide the graph.
+		Name: "Removed by the manager", Datasource: source, Enable: true, IconColor: "rgba(255, 115, 131, 0.09)",
+		Expr: `estiba_manager_recent_kill_timestamp_seconds{mode="live", outcome="done"` + of + `} * 1000`, Step: "5s",
 		TitleFormat: "{{name}} removed", TextFormat: "kind {{kind}}, rule {{rule}}, kill {{kill_id}}",
 		TagKeys: "kind,rule", UseValueForTime: true,
 	}
@@ -92,6 +94,44 @@ func stat(pos GridPos, title, description, unit, expr string, steps ...Step) Pan
 	return p
 }
 
+// count is a stat of a number that is neither good nor bad.
+func count(pos GridPos, title, description, expr string) Panel {
+	return stat(pos, title, description, "none", expr, base("text"))
+}
+
+// listed puts the legend beside the graph, as a table with each line's last and
+// largest value, the largest last value first.
+func listed(p Panel, width int) Panel {
+	p.Options["legend"] = map[string]any{"displayMode": "table", "placement": "right", "showLegend": true, "width": width,
+		"calcs": []string{"lastNotNull", "max"}, "sortBy": "Last *", "sortDesc": true}
+	return p
+}
+
+// stacked piles the lines up, so that their sum can be read.
+func stacked(p Panel) Panel {
+	for key, value := range map[string]any{"stacking": map[string]any{"mode": "normal", "group": "A"}, "fillOpacity": 40, "lineInterpolation": "stepAfter"} {
+		p.FieldConfig.Defaults.Custom[key] = value
+	}
+	return p
+}
+
+// painted gives the line or column of that name a fixed colour.
+func painted(p Panel, name, color string) Panel {
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, Override{
+		Matcher:    Matcher{ID: "byName", Options: name},
+		Properties: []Property{{ID: "color", Value: map[string]any{"mode": "fixed", "fixedColor": color}}},
+	})
+	return p
+}
+
+// kinds gives each kind of container the same colour everywhere.
+func kinds(p Panel) Panel {
+	for _, k := range [][2]string{{"cpu", "blue"}, {"ram", "purple"}, {"io", "yellow"}, {"disk", "orange"}, {"none", "text"}} {
+		p = painted(p, k[0], k[1])
+	}
+	return p
+}
+
 // word is a stat that shows a label's value instead of the number.
 func word(pos GridPos, title, description, label, expr string) Panel {
 	p := stat(pos, title, description, "none", expr)
@@ -102,16 +142,56 @@ func word(pos GridPos, title, description, label, expr string) Panel {
 }
 
 // column is a column of a table: a label of the first query that has it, or
-// the value of an expression.
+// the value of an expression. words says how labels' values are shown.
 type column struct {
 	title, label, expr, unit string
+	words                    []wordFor
+	width                    int
+}
+
+// wordFor shows a value as another text, in a colour unless that is empty.
+type wordFor struct{ value, text, color string }
+
+// overrides are the settings of the column's field.
+func (c column) overrides() []Override {
+	var properties []Property
+	if c.unit != "" {
+		properties = append(properties, Property{ID: "unit", Value: c.unit})
+	}
+	if c.width > 0 {
+		properties = append(properties, Property{ID: "custom.width", Value: c.width})
+	}
+	if c.words != nil {
+		options := map[string]any{}
+		for i, w := range c.words {
+			shown := map[string]any{"text": w.text, "index": i}
+			if w.color != "" {
+				shown["color"] = w.color
+			}
+			options[w.value] = shown
+		}
+		properties = append(properties,
+			Property{ID: "mappings", Value: []any{map[string]any{"type": "value", "options": options}}},
+			Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}})
+	}
+	if properties == nil {
+		return nil
+	}
+	return []Override{{Matcher: Matcher{ID: "byName", Options: c.title}, Properties: properties}}
+}
+
+// sorted sorts a table by a column, the largest value first.
+func sorted(p Panel, column string) Panel {
+	p.Options["sortBy"] = []any{map[string]any{"displayName": column, "desc": true}}
+	return p
 }
 
 // table joins instant queries by the label key. labels is an expression whose
-// labels are columns, one or more of them.
-func table(pos GridPos, title, description, key, none string, labels []string, columns []column) Panel {
+// labels are columns, one or more of them. A cell without a value is a dash:
+// what is said of an empty table has to be a row, see orRow.
+func table(pos GridPos, title, description, key string, labels []string, columns []column) Panel {
 	p := panel("table", pos, title, description, "")
-	p.FieldConfig.Defaults.NoValue = none
+	p.FieldConfig.Defaults.NoValue = dash
 	p.FieldConfig.Defaults.Custom = map[string]any{"align": "auto", "cellOptions": map[string]any{"type": "auto"}}
 	p.Options = map[string]any{"showHeader": true, "cellHeight": "sm"}
 	for _, expr := range labels {
@@ -125,15 +205,15 @@ func table(pos GridPos, title, description, key, none string, labels []string, c
 			p.Targets, field = append(p.Targets, t), "Value #"+t.RefID
 		}
 		names, rename[field], index[field] = append(names, field), c.title, i
-		if c.unit != "" {
-			p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, Override{
-				Matcher:    Matcher{ID: "byName", Options: c.title},
-				Properties: []Property{{ID: "unit", Value: c.unit}},
-			})
-		}
+		p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, c.overrides()...)
 	}
 	if len(p.Targets) > 1 {
-		p.Transformations = append(p.Transformations, Transformation{ID: "joinByField", Options: map[string]any{"byField": key, "mode": "outer"}})
+		// What is known of a row by other queries only is of something that has
+		// just gone: no row.
+		gone := map[string]any{"fieldName": columns[0].label, "config": map[string]any{"id": "isNull", "options": map[string]any{}}}
+		p.Transformations = append(p.Transformations,
+			Transformation{ID: "joinByField", Options: map[string]any{"byField": key, "mode": "outer"}},
+			Transformation{ID: "filterByValue", Options: map[string]any{"type": "exclude", "match": "any", "filters": []any{gone}}})
 	} else {
 		// A single query's value column carries no letter.
 		for i, n := range names {
@@ -172,6 +252,31 @@ func empty(p Panel, shown, why string) Panel {
 // zero away from a graph that has any.
 func orZero(expr, name string) string {
 	return fmt.Sprintf(`%s or on () label_replace(vector(0), "name", "%s", "", "")`, expr, name)
+}
+
+// dash stands in a cell without a value.
+const dash = "–"
+
+// orRow is one row of words where there would be no row: text in the column of
+// label, a dash in the key's.
+func orRow(expr, key, label, text string) string {
+	row := fmt.Sprintf(`label_replace(vector(0), "%s", "%s", "", "")`, label, text)
+	if key != label {
+		row = fmt.Sprintf(`label_replace(%s, "%s", "%s", "", "")`, row, key, dash)
+	}
+	return expr + " or on () " + row
+}
+
+// busiest picks the n series of a metric that used most in the time range, so
+// that a graph has n lines, whoever comes and goes; topk alone has n lines at
+// each moment, and other ones at the next.
+func busiest(n int, metric string) string {
+	return fmt.Sprintf(`%s and topk(%d, sum_over_time(%s[$__range] @ end()))`, metric, n, metric)
+}
+
+// named puts the id in place of a name that is not known.
+func named(expr string) string {
+	return fmt.Sprintf(`label_replace(label_join(%s, "name", "/", "name", "id"), "name", "$1$2", "name", "(?:([^/]+)/.*|/(.*))")`, expr)
 }
 
 func base(color string) Step                { return Step{Color: color} }

@@ -8,7 +8,8 @@ func containerBoard() Dashboard {
 		Name: "id", Label: "Container", Type: "query", Datasource: source,
 		Definition: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`,
 		Query:      VariableQuery{Query: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`, RefID: "id"},
-		Regex:      `/id="(?<value>[^"]*)", name="(?<text>[^"]*)"/`, Refresh: 2, Sort: 1,
+		// Grafana writes a series as {id="…",name="…"}; an unknown name is left out.
+		Regex: `/id="(?<value>[^"]+)"(?:,\s*name="(?<text>[^"]+)")?/`, Refresh: 2, Sort: 1,
 	}
 	const sel = `{id="$id"}`
 	of := func(metric string) string { return "sum by (id) (" + metric + sel + ")" }
@@ -21,7 +22,7 @@ func containerBoard() Dashboard {
 		"cgroup", of("estiba_container_memory_usage_bytes"),
 		"limit", "sum by (id) (estiba_container_memory_limit_bytes"+sel+" > 0)"), "limit")
 
-	return dashboard("container", "Container", "One container: what it uses against what it may.", []Variable{id}, []Panel{
+	board := dashboard("container", "Container", "One container: what it uses against what it may.", []Variable{id}, []Panel{
 		may(word(at(0, 0, 4, 5), "Class", "Low: at most 0.09 % of a core and 0.16 % of the host's memory; high otherwise.", "class",
 			`estiba:container_class{id="$id"}`)),
 		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
@@ -55,4 +56,7 @@ func containerBoard() Dashboard {
 		may(graph(at(12, 22, 12, 8), "Kind", "What it does, divided by what counts as doing it: from 1 on it behaves as that kind, the largest wins.", "none",
 			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio{id="$id"})`)),
 	})
+	// Here only its own removal is a mark.
+	board.Annotations.List = []Annotation{kills(`, id="$id"`)}
+	return board
 }

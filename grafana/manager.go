@@ -4,14 +4,15 @@ package grafana
 func manager() Dashboard {
 	const asked = "nothing may have been removed yet"
 	kills := table(at(0, 30, 24, 10), "Last removals", "The last orders to remove, at most 50. The record holds all of them under the same kill id.",
-		"kill_id", "nothing removed yet", nil,
-		[]column{{title: "Container", label: "name"}, {title: "Id", label: "id"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
+		"kill_id", nil,
+		[]column{{title: "Container", label: "name"}, {title: "Id", label: "id"}, {title: "Kind", label: "kind", words: kindWords}, {title: "Rule", label: "rule"},
 			{title: "Mode", label: "mode"}, {title: "Outcome", label: "outcome"}, {title: "Kill id", label: "kill_id"},
-			{title: "When", expr: `1000 * max by (kill_id, rule, kind, id, name, mode, outcome) (estiba_manager_recent_kill_timestamp_seconds)`, unit: "dateTimeFromNow"}})
+			{title: "When", expr: orRow(`1000 * max by (kill_id, rule, kind, id, name, mode, outcome) (estiba_manager_recent_kill_timestamp_seconds)`, "kill_id", "name", "nothing removed yet"), unit: "dateTimeFromNow"}})
+	kills = sorted(kills, "When")
 	kills.MayBeEmpty = asked
-	protected := table(at(0, 40, 24, 8), "Protected", "Containers that the manager never touches, and why.", "id", "no container is protected", nil,
+	protected := table(at(0, 40, 24, 8), "Protected", "Containers that the manager never touches, and why.", "id", nil,
 		[]column{{title: "Container", label: "name"}, {title: "Id", label: "id"}, {title: "Why", label: "why"}})
-	protected.Targets = []Target{instant(0, `group by (id, name, why) (estiba_manager_protected)`)}
+	protected.Targets = []Target{instant(0, orRow(`group by (id, name, why) (estiba_manager_protected)`, "id", "name", "no container is protected"))}
 	protected.MayBeEmpty = "nothing may be protected"
 
 	return dashboard("manager", "Manager", "What the manager decided, what it did, and what held it back.", nil, []Panel{
@@ -30,16 +31,16 @@ func manager() Dashboard {
 		stat(at(22, 0, 2, 5), "Policy", "Yes: the last load of the policy file was accepted.", "bool_yes_no",
 			`min(estiba_manager_config_last_reload_successful)`, base("red"), from(1, "green")),
 
-		graph(at(0, 5, 12, 8), "Removed", "Containers removed a minute, by kind.", "none",
-			"{{kind}}", `60 * sum by (kind) (rate(estiba_manager_kills_total{mode="live", outcome="done"}[1m]))`),
+		kinds(stacked(graph(at(0, 5, 12, 8), "Removed", "Containers removed a minute, by kind.", "none",
+			"{{kind}}", `label_replace(60 * sum by (kind) (rate(estiba_manager_kills_total{mode="live", outcome="done"}[1m])), "kind", "not known", "kind", "")`))),
 		graph(at(12, 5, 12, 8), "Spared", "Verdicts a second that spared a container, by the reason.", "none",
 			"{{reason}}", `sum by (reason) (rate(estiba_manager_decisions_total{decision="spare"}[1m])) > 0 or on () label_replace(vector(0), "reason", "none", "", "")`),
-		graph(at(0, 13, 8, 8), "Containers in scope", "Containers that the policy may act on, by kind.", "none",
-			"{{kind}} {{state}}", `sum by (kind, state) (estiba_manager_containers) > 0 or on () label_replace(vector(0), "state", "none", "", "")`),
+		kinds(stacked(graph(at(0, 13, 8, 8), "Containers in scope", "Containers that the policy may act on, by kind.", "none",
+			"{{kind}}", `label_replace(sum by (kind) (estiba_manager_containers) > 0, "kind", "not known", "kind", "") or on () label_replace(vector(0), "kind", "none", "", "")`))),
 		graph(at(8, 13, 8, 8), "Ticks", "Ticks a minute by how they ended.", "none",
-			"{{result}}", `60 * sum by (result) (rate(estiba_manager_ticks_total[1m]))`),
+			"{{result}}", `60 * sum by (result) (rate(estiba_manager_ticks_total[1m])) > 0 or on () label_replace(vector(0), "result", "none", "", "")`),
 		graph(at(16, 13, 8, 8), "Outcomes", "Orders a minute by what came of them.", "none",
-			"{{outcome}}", `60 * sum by (outcome) (rate(estiba_manager_kills_total[1m]))`),
+			"{{outcome}}", `60 * sum by (outcome) (rate(estiba_manager_kills_total[1m])) > 0 or on () label_replace(vector(0), "outcome", "none", "", "")`),
 		graph(at(0, 21, 12, 9), "Time to decide", "Mean time from the start of a tick to its decision.", "s",
 			"mean", `sum(rate(estiba_manager_tick_duration_seconds_sum[$__rate_interval])) / sum(rate(estiba_manager_tick_duration_seconds_count[$__rate_interval]))`),
 		empty(graph(at(12, 21, 12, 9), "Time to remove", "Mean time from intent to outcome of the removals in the last five minutes.", "s",

@@ -81,6 +81,10 @@ type VariableQuery struct {
 type DashboardLink struct {
 	Title       string   `json:"title"`
 	Type        string   `json:"type"`
+	Icon        string   `json:"icon"`
+	Tooltip     string   `json:"tooltip"`
+	URL         string   `json:"url"` // empty: the tags pick
+	TargetBlank bool     `json:"targetBlank"`
 	Tags        []string `json:"tags"`
 	AsDropdown  bool     `json:"asDropdown"`
 	IncludeVars bool     `json:"includeVars"`

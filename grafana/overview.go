@@ -1,33 +1,41 @@
 package grafana
 
-// busiest bounds what a graph draws: a thousand lines are no picture.
-const busiest = "topk(20, "
+// Colours of what has the same meaning on every dashboard.
+var (
+	classWords = []wordFor{{"high", "high", "orange"}, {"low", "low", "green"}}
+	kindWords  = []wordFor{{"cpu", "cpu", "blue"}, {"ram", "ram", "purple"}, {"io", "io", "yellow"}, {"disk", "disk", "orange"}}
+	yesOrDash  = []wordFor{{"true", "yes", ""}, {"false", "–", ""}}
+)
 
 // overview is the home: what runs, what it uses, what happened.
 func overview() Dashboard {
 	const none = "no container"
-	top := func(expr string) string { return orZero(busiest+expr+")", none) }
-	containers := table(at(0, 32, 24, 11), "Containers now",
+	top := func(n int, metric string) string {
+		return orZero(named("max by (host, id, name) ("+busiest(n, metric)+")"), none)
+	}
+	containers := table(at(0, 13, 24, 12), "Containers now",
 		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it.",
-		"id", "no container runs",
+		"id",
 		[]string{
-			`group by (id, name, image, managed, protected) (estiba_container_info)`,
+			orRow(named(`group by (id, name, image, managed, protected) (estiba_container_info)`), "id", "name", "no container runs"),
 			`group by (id, kind) (estiba:container_kind)`,
 			`group by (id, observed) (estiba:container_kind_mismatch)`,
 			`group by (id, class) (estiba:container_class)`,
 		},
 		[]column{
-			{title: "Name", label: "name"}, {title: "Id", label: "id"}, {title: "Image", label: "image"},
-			{title: "Class", label: "class"}, {title: "Kind", label: "kind"}, {title: "Behaves as", label: "observed"},
-			{title: "Managed", label: "managed"}, {title: "Protected", label: "protected"},
-			{title: "CPU", expr: `max by (id) (estiba:container_cpu_usage:percent)`, unit: "percent"},
-			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes"},
-			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent"},
-			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps"},
-			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops"},
-			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps"},
+			{title: "Name", label: "name", width: 180}, {title: "Id", label: "id", width: 120}, {title: "Image", label: "image", width: 140},
+			{title: "Class", label: "class", words: classWords, width: 75}, {title: "Kind", label: "kind", words: kindWords, width: 70},
+			{title: "Behaves as", label: "observed", words: kindWords, width: 95},
+			{title: "Managed", label: "managed", words: yesOrDash, width: 90}, {title: "Protected", label: "protected", words: yesOrDash, width: 90},
+			{title: "CPU", expr: `max by (id) (estiba:container_cpu_usage:percent)`, unit: "percent", width: 85},
+			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes", width: 100},
+			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent", width: 100},
+			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps", width: 105},
+			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 110},
+			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps", width: 100},
 			{title: "Age", expr: `time() - max by (id) (estiba_container_start_time_seconds)`, unit: "s"},
 		})
+	containers = sorted(containers, "CPU")
 	containers.MayBeEmpty = "no container may run"
 	containers.Targets[2].MayBeEmpty = "no container may contradict its declared kind"
 	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, Override{
@@ -35,24 +43,25 @@ func overview() Dashboard {
 		Properties: []Property{{ID: "links", Value: []DataLink{{Title: "this container",
 			URL: "/d/estiba-container/estiba-container?var-id=${__data.fields.Id}&${__url_time_range}"}}}},
 	})
-	alerts := table(at(0, 43, 24, 7), "Alerts that fire", "What Alertmanager has been told. Each has a runbook in docs/runbooks.",
-		"alertname", "nothing fires",
-		nil,
-		[]column{{title: "Alert", label: "alertname"}, {title: "Severity", label: "severity"}, {title: "About", label: "subject"},
+	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told. Each has a runbook in docs/runbooks.",
+		"alertname", nil,
+		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "severity", words: []wordFor{{"critical", "critical", "red"}, {"warning", "warning", "orange"}, {"info", "info", "blue"}}}, {title: "About", label: "subject"},
 			{title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
 			{title: "Firing for", unit: "s",
-				expr: `time() - max by (alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog"})`}})
+				expr: orRow(`time() - max by (alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog"})`,
+					"alertname", "alertname", "nothing fires")}})
+	alerts = sorted(alerts, "Severity")
 	alerts.MayBeEmpty = "nothing may fire"
 
 	return dashboard("overview", "Overview", "Every container of every host: what it uses, what it is, what became of it.", nil, []Panel{
-		stat(at(0, 0, 3, 4), "Containers", "Containers that run.", "none", `sum(estiba_containers) or vector(0)`),
-		stat(at(3, 0, 3, 4), "High", "Containers of class high: more than 0.09 % of a core or 0.16 % of the host's memory.", "none",
+		count(at(0, 0, 3, 4), "Containers", "Containers that run.", `sum(estiba_containers) or vector(0)`),
+		count(at(3, 0, 3, 4), "High", "Containers of class high: more than 0.09 % of a core or 0.16 % of the host's memory. The class is known after 30 s.",
 			`count(estiba:container_class{class="high"}) or vector(0)`),
-		stat(at(6, 0, 3, 4), "Low", "Containers of class low: at most 0.09 % of a core and 0.16 % of the host's memory.", "none",
+		count(at(6, 0, 3, 4), "Low", "Containers of class low: at most 0.09 % of a core and 0.16 % of the host's memory. The class is known after 30 s.",
 			`count(estiba:container_class{class="low"}) or vector(0)`),
-		stat(at(9, 0, 3, 4), "Managed", "Containers labelled estiba.managed=true: the only ones that the manager may remove.", "none",
+		count(at(9, 0, 3, 4), "Managed", "Containers labelled estiba.managed=true: the only ones that the manager may remove.",
 			`count(estiba_container_info{managed="true"}) or vector(0)`),
-		stat(at(12, 0, 3, 4), "Removed, last hour", "Containers that the manager removed in the last hour.", "none",
+		count(at(12, 0, 3, 4), "Removed in 1 h", "Containers that the manager removed in the last hour.",
 			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome="done"}[1h]))) or vector(0)`),
 		stat(at(15, 0, 3, 4), "Host CPU", "Share of all cores that is not idle.", "percentunit",
 			`1 - sum(rate(estiba_host_cpu_seconds_total{mode=~"idle|iowait"}[$__rate_interval])) / sum(estiba_host_cpus)`,
@@ -64,21 +73,21 @@ func overview() Dashboard {
 			`count(ALERTS{alertstate="firing", severity=~"warning|critical"}) or vector(0)`,
 			base("green"), from(1, "red")),
 
-		graph(at(0, 4, 12, 10), "CPU", "Percent of one core, over 30 s, the 20 busiest. Marks are removals by the manager.", "percent",
-			"{{name}}", top("estiba:container_cpu_usage:percent")),
-		graph(at(12, 4, 12, 10), "Memory", "Resident memory, the 20 largest. Marks are removals by the manager.", "bytes",
-			"{{name}}", top("max by (host, id, name) (estiba_container_memory_rss_bytes)")),
-		graph(at(0, 14, 8, 9), "Disk", "Bytes a second from and to storage, over 30 s, the 20 busiest.", "binBps",
-			"{{name}}", top("estiba:container_disk_io:bytes_rate30s")),
-		graph(at(8, 14, 8, 9), "I/O activity", "Read and write calls a second, whatever they reach, over 30 s, the 20 busiest.", "ops",
-			"{{name}}", top("estiba:container_io_activity:rate30s")),
-		graph(at(16, 14, 8, 9), "Network", "Bytes a second received and sent, over 30 s, the 20 busiest.", "binBps",
-			"{{name}}", top("estiba:container_network:bytes_rate30s")),
-		graph(at(0, 23, 12, 9), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
-			"{{kind}}", `count by (kind) (estiba:container_kind) or on () label_replace(vector(0), "kind", "none", "", "")`),
-		graph(at(12, 23, 12, 9), "Containers by class", "Running containers by class.", "none",
-			"{{class}}", `count by (class) (estiba:container_class) or on () label_replace(vector(0), "class", "none", "", "")`),
+		listed(graph(at(0, 4, 12, 9), "CPU", "Percent of one core, over 30 s, of the ten that used most of it in the time shown. Marks are removals by the manager.", "percent",
+			"{{name}}", top(10, "estiba:container_cpu_usage:percent")), 320),
+		listed(graph(at(12, 4, 12, 9), "Memory", "Resident memory of the ten that used most of it in the time shown. Marks are removals by the manager.", "bytes",
+			"{{name}}", top(10, "estiba_container_memory_rss_bytes")), 320),
 		containers,
+		graph(at(0, 25, 8, 8), "Disk", "Bytes a second from and to storage, over 30 s, of the six with most in the time shown.", "binBps",
+			"{{name}}", top(6, "estiba:container_disk_io:bytes_rate30s")),
+		graph(at(8, 25, 8, 8), "I/O activity", "Read and write calls a second, whatever they reach, over 30 s, of the six with most in the time shown.", "ops",
+			"{{name}}", top(6, "estiba:container_io_activity:rate30s")),
+		graph(at(16, 25, 8, 8), "Network", "Bytes a second received and sent, over 30 s, of the six with most in the time shown.", "binBps",
+			"{{name}}", top(6, "estiba:container_network:bytes_rate30s")),
+		kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
+			"{{kind}}", `count by (kind) (estiba:container_kind) or on () label_replace(vector(0), "kind", "none", "", "")`))),
+		painted(painted(painted(stacked(graph(at(12, 33, 12, 8), "Containers by class", "Running containers by class, which is known after 30 s.", "none",
+			"{{class}}", `count by (class) (estiba:container_class) or on () label_replace(vector(0), "class", "none", "", "")`)), "high", "orange"), "low", "green"), "none", "text"),
 		alerts,
 	})
 }

@@ -2,7 +2,7 @@ package grafana
 
 // stack shows the monitoring itself: a silent one looks like a healthy host.
 func stack() Dashboard {
-	exporters := table(at(0, 31, 24, 7), "Exporters", "Each exporter, its source and its release.", "instance", "no exporter", []string{
+	exporters := table(at(0, 31, 24, 7), "Exporters", "Each exporter, its source and its release.", "instance", []string{
 		`group by (instance, source) (estiba_source_active == 1)`,
 		`group by (instance, version) (estiba_exporter_build_info)`,
 	}, []column{
