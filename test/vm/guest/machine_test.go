@@ -133,14 +133,6 @@ func (m *machine) importBox(t *testing.T) {
 	}
 }
 
-// box runs a busybox script in a container that nobody manages.
-func (m *machine) box(t *testing.T, name, script string, options ...string) dockerclient.Container {
-	t.Helper()
-	argv := append([]string{"docker", "run", "-d", "--init=false", "--name", name, "--stop-timeout", "1"}, options...)
-	run(t, append(argv, boxImage, "sh", "-c", script)...)
-	return m.inspect(t, name)
-}
-
 func (m *machine) inspect(t *testing.T, id string) dockerclient.Container {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,42 +35,50 @@ const spin = "while :; do :; done"
 func (m *machine) startOddOnes(t *testing.T) *oddOnes {
 	t.Helper()
 	o := &oddOnes{m: m, containers: map[string]dockerclient.Container{}}
+	host := func(pairs ...any) options {
+		o := options{host: map[string]any{}}
+		for i := 0; i < len(pairs); i += 2 {
+			o.host[pairs[i].(string)] = pairs[i+1]
+		}
+		return o
+	}
 	for _, c := range []struct {
 		name, script string
-		options      []string
+		options      options
 	}{
-		{"steady", spin, []string{"--cpus=0.3"}},
-		{"paused", spin, []string{"--cpus=0.1"}},
-		{"hostpid", forever, []string{"--pid=host"}},
-		{"hostnet", forever, []string{"--network=host"}},
-		{"execed", forever, nil},
-		{"restarted", forever, nil},
-		{"forks", "while :; do /bin/true; sleep 0.5; done", nil},
-		{"pings", "ping -q -i 1 172.17.0.1", nil},
-		{"writes", "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync; sleep 2; done", []string{"-v", "/data"}},
-		{"oom", "dd if=/dev/zero of=/dev/null bs=100M count=1; " + forever, []string{"--memory=24m", "--memory-swap=24m"}},
-		{"protected", forever, labels("true")},
-		{"misspelt", forever, labels("ture")},
+		{"steady", spin, host("NanoCpus", int64(0.3e9))},
+		{"paused", spin, host("NanoCpus", int64(0.1e9))},
+		{"hostpid", forever, host("PidMode", "host")},
+		{"hostnet", forever, host("NetworkMode", "host")},
+		{"execed", forever, options{}},
+		{"restarted", forever, options{}},
+		{"forks", "while :; do /bin/true; sleep 0.5; done", options{}},
+		{"pings", "ping -q -i 1 172.17.0.1", options{}},
+		{"writes", "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync; sleep 2; done", host("Binds", []string{"data:/data"})},
+		{"oom", "dd if=/dev/zero of=/dev/null bs=100M count=1; " + forever, host("Memory", 24<<20, "MemorySwap", 24<<20)},
+		{"protected", forever, options{labels: labels("true")}},
+		{"misspelt", forever, options{labels: labels("ture")}},
 	} {
-		m.box(t, c.name, c.script, c.options...)
+		m.box(t, c.name, c.script, c.options)
 	}
 	// Its first process is what dies.
-	m.box(t, "oomdead", "exec dd if=/dev/zero of=/dev/null bs=100M count=1", "--memory=24m", "--memory-swap=24m")
-	run(t, "docker", "pause", "paused")
+	m.box(t, "oomdead", "exec dd if=/dev/zero of=/dev/null bs=100M count=1", host("Memory", 24<<20, "MemorySwap", 24<<20))
+	if err := m.docker.Pause(context.Background(), "paused"); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
-		run(t, "docker", "exec", "-d", "execed", "sleep", "86400")
+		m.exec(t, "execed", "sleep", "86400")
 	}
 	o.restarted = m.inspect(t, "restarted")
-	run(t, "docker", "restart", "-t", "0", "restarted")
+	call(t, "POST", "/containers/restarted/restart?t=0", nil)
 	for name := range m.running(t) {
 		o.containers[name] = m.inspect(t, name)
 	}
 	return o
 }
 
-func labels(protect string) []string {
-	return []string{"--label=" + container.LabelManaged + "=true", "--label=" + container.LabelKind + "=cpu",
-		"--label=" + container.LabelProtect + "=" + protect}
+func labels(protect string) map[string]string {
+	return map[string]string{container.LabelManaged: "true", container.LabelKind: "cpu", container.LabelProtect: protect}
 }
 
 // module takes a snapshot from the kernel module.
@@ -188,12 +197,17 @@ func (o *oddOnes) network(t *testing.T, s *source.Snapshot) {
 // that of another process stays, and counts as the kernel does.
 func (o *oddOnes) outOfMemory(t *testing.T, s *source.Snapshot) {
 	t.Helper()
-	id := strings.TrimSpace(run(t, "docker", "inspect", "-f", "{{.State.OOMKilled}} {{.State.Running}} {{.Id}}", "oomdead"))
-	state, id := id[:strings.LastIndexByte(id, ' ')], id[strings.LastIndexByte(id, ' ')+1:]
-	if state != "true false" {
-		t.Errorf("oomdead: OOM-killed and running are %q", state)
+	var dead struct {
+		ID    string `json:"Id"`
+		State struct{ OOMKilled, Running bool }
 	}
-	if find(t, s, id) != nil {
+	if err := json.Unmarshal(call(t, "GET", "/containers/oomdead/json", nil), &dead); err != nil {
+		t.Fatal(err)
+	}
+	if !dead.State.OOMKilled || dead.State.Running {
+		t.Errorf("oomdead: %+v", dead)
+	}
+	if find(t, s, dead.ID) != nil {
 		t.Error("oomdead is in the document")
 	}
 	events, err := os.ReadFile("/sys/fs/cgroup/docker/" + o.containers["oom"].ID + "/memory.events")
