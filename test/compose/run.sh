@@ -69,7 +69,7 @@ suite "the stand-in for the socket proxy" inside sh -c 'cd ../../tools/compose &
 suite "what docker-compose.yml says" inside "$dir/compose.test" -test.v -test.run TestFile
 export ESTIBA_TEST_STACK=1 ESTIBA_COMPOSE_STATE=$dir/state
 suite "the stack, running" inside unshare --net --mount --pid --fork --kill-child \
-    ./engine.sh "$dir" "$dir/compose.test" -test.v -test.run TestStack -test.timeout 8m
+    ./engine.sh "$dir" "$dir/compose.test" -test.v -test.run TestStack -test.timeout 15m
 
 echo "== $((SECONDS - started)) s"
 echo "$passed passed, $failed failed"

@@ -554,7 +554,7 @@ func left(t *testing.T) string {
 
 func (s *stack) down(t *testing.T) {
 	// Started again, so that there are generated containers to remove.
-	script(t, nil, "up.sh", "--demo")
+	script(t, nil, "compose.sh", "start", "generator")
 	eventually(t, time.Minute, "containers are generated", func() bool {
 		return docker(t, "ps", "-q", "--filter", "label=estiba.generator=compose") != ""
 	})
