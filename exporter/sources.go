@@ -40,7 +40,7 @@ func newSources(c Config) (*sources, error) {
 	case source.Cgroup:
 		s.chosen = s.cgroup
 	case sourceAuto:
-		s.chosen = source.Auto{Module: s.module, Other: s.cgroup}
+		s.chosen = source.NewContinued(source.Auto{Module: s.module, Other: s.cgroup})
 	default:
 		return nil, fmt.Errorf("unknown source %q: want %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
 	}
