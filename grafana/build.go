@@ -134,7 +134,7 @@ func kinds(p Panel) Panel {
 
 // word is a stat that shows a label's value instead of the number.
 func word(pos GridPos, title, description, label, expr string) Panel {
-	p := stat(pos, title, description, "none", expr)
+	p := stat(pos, title, description, "none", expr, base("text"))
 	p.Targets[0].LegendFormat = "{{" + label + "}}"
 	p.Targets[0].Instant, p.Targets[0].Range = true, false
 	p.Options["textMode"], p.Options["graphMode"] = "name", "none"

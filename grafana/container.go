@@ -28,7 +28,7 @@ func containerBoard() Dashboard {
 		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
 			`estiba:container_kind{id="$id"}`)),
 		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info{id="$id"}`)),
-		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds{id="$id"})`)),
+		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds{id="$id"})`, base("text"))),
 		may(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit; nothing without a limit.", "percentunit",
 			`max(estiba_container_memory_rss_bytes{id="$id"} / (estiba_container_memory_limit_bytes{id="$id"} > 0))`,
 			base("green"), from(0.8, "orange"), from(0.9, "red"))),
@@ -53,8 +53,8 @@ func containerBoard() Dashboard {
 		may(graph(at(0, 22, 12, 8), "Processes and threads", "How many it has.", "none",
 			"processes", of("estiba_container_processes"),
 			"threads", of("estiba_container_threads"))),
-		may(graph(at(12, 22, 12, 8), "Kind", "What it does, divided by what counts as doing it: from 1 on it behaves as that kind, the largest wins.", "none",
-			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio{id="$id"})`)),
+		may(kinds(graph(at(12, 22, 12, 8), "Kind", "What it does, divided by what counts as doing it: from 1 on it behaves as that kind, the largest wins.", "none",
+			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio{id="$id"})`))),
 	})
 	// Here only its own removal is a mark.
 	board.Annotations.List = []Annotation{kills(`, id="$id"`)}

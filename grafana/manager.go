@@ -20,7 +20,7 @@ func manager() Dashboard {
 			`time() - max(estiba_manager_last_success_timestamp_seconds)`, base("green"), from(30, "orange"), from(60, "red")),
 		empty(stat(at(4, 0, 4, 5), "Age of data", "Age of the exporter's snapshot at the last tick; on old data nobody is removed.", "s",
 			`max(estiba_manager_data_age_seconds)`, base("green"), from(10, "orange"), from(20, "red")), "no data yet", ""),
-		stat(at(8, 0, 4, 5), "Removed, last hour", "Containers removed in the last hour.", "none",
+		count(at(8, 0, 4, 5), "Removed, last hour", "Containers removed in the last hour.",
 			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome="done"}[1h])))`),
 		stat(at(12, 0, 4, 5), "Failed, last hour", "Orders that failed, or whose end is not known.", "none",
 			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome=~"failed|unknown"}[1h])))`, base("green"), from(1, "red")),

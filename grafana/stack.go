@@ -22,7 +22,7 @@ func stack() Dashboard {
 		stat(at(12, 0, 4, 5), "Messages that failed", "Notifications that Prometheus dropped or Alertmanager could not deliver in the last five minutes.", "none",
 			`round((sum(increase(prometheus_notifications_dropped_total[5m])) or vector(0)) + (sum(increase(alertmanager_notifications_failed_total[5m])) or vector(0)))`,
 			base("green"), from(1, "red")),
-		stat(at(16, 0, 4, 5), "Series", "Time series in Prometheus' head.", "none", `sum(prometheus_tsdb_head_series)`),
+		stat(at(16, 0, 4, 5), "Series", "Time series in Prometheus' head.", "none", `sum(prometheus_tsdb_head_series)`, base("text")),
 		stat(at(20, 0, 4, 5), "History on disk", "Size of Prometheus' blocks and write-ahead log.", "bytes",
 			`sum(prometheus_tsdb_storage_blocks_bytes) + sum(prometheus_tsdb_wal_storage_size_bytes)`),
 
