@@ -19,6 +19,9 @@ for arg; do
 	esac
 done
 
+# Seconds that the machine may run; more for a host that is busy with other work.
+limit=${ESTIBA_TEST_LIMIT:-480}
+
 build=$top/build/vm
 mkdir -p "$build" "$top/build/cache/kernels"
 failures=()
@@ -56,8 +59,9 @@ cp -r prometheus "$payload/prometheus"
 cp -r manager/policies "$payload/manager/policies"
 cp "$here/init" "$payload/init"
 strip --strip-debug -o "$payload/estiba.ko" "$build/module/estiba.ko"
-: >"$payload/test.args"
-[ -z "$pattern" ] || printf -- '-test.run=%s\n' "$pattern" >"$payload/test.args"
+# The test gives up before the machine is switched off.
+printf -- '-test.timeout=%ds\n' $((limit - 60)) >"$payload/test.args"
+[ -z "$pattern" ] || printf -- '-test.run=%s\n' "$pattern" >>"$payload/test.args"
 tar -C "$payload" -cf "$build/payload.tar" .
 say "programs built, packed ($(du -h "$build/payload.tar" | cut -f1))"
 
@@ -83,7 +87,7 @@ say "machine starts"
 # cmpxchg16b is switched off: Debian 12's QEMU corrupts flags around it. A
 # fifth level of page tables and what the kernel does against faults of real
 # processors would only cost time.
-timeout --kill-after=10 ${ESTIBA_TEST_LIMIT:-460} qemu-system-x86_64 -accel tcg -cpu max,-cx16,-la57 -m 4096 -smp 2 \
+timeout --kill-after=10 "$limit" qemu-system-x86_64 -accel tcg -cpu max,-cx16,-la57 -m 4096 -smp 2 \
 	-nographic -no-reboot -nodefaults -monitor none -serial "file:$log" \
 	-kernel "$kernel/root/boot/vmlinuz-$release" -initrd "$build/initramfs.gz" \
 	-append "console=ttyS0 panic=-1 oops=panic loglevel=7 random.trust_cpu=on mitigations=off audit=0" \
