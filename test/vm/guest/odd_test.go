@@ -27,7 +27,7 @@ type oddOnes struct {
 	restarted  dockerclient.Container // as it was before it was started again
 }
 
-const forever = "sleep 86400"
+const forever = "exec sleep 86400"
 
 // spin uses all the CPU time that it is given.
 const spin = "while :; do :; done"
@@ -53,7 +53,7 @@ func (m *machine) startOddOnes(t *testing.T) *oddOnes {
 		{"execed", forever, options{}},
 		{"restarted", forever, options{}},
 		{"forks", "while :; do /bin/true; sleep 0.5; done", options{}},
-		{"pings", "ping -q -i 1 172.17.0.1", options{}},
+		{"pings", "exec ping -q -i 1 172.17.0.1", options{}},
 		{"writes", "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync; sleep 2; done", host("Binds", []string{"data:/data"})},
 		{"oom", "dd if=/dev/zero of=/dev/null bs=100M count=1; " + forever, host("Memory", 24<<20, "MemorySwap", 24<<20)},
 		{"protected", forever, options{labels: labels("true")}},
