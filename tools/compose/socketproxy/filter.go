@@ -31,7 +31,6 @@ func newFilter(c config, logger *slog.Logger) *filter {
 				},
 				DisableCompression: true,
 			},
-			FlushInterval: -1, // events are passed on as they happen
 		},
 	}
 }

@@ -48,7 +48,8 @@ func TestOnlyTheListPasses(t *testing.T) {
 	s, _ := proxy(t,
 		`-allowGET=(/v1\.[0-9]+)?/(_ping|containers/json)`,
 		`-allowPOST=(/v1\.[0-9]+)?/containers/[0-9a-f]{64}/(stop|kill)`,
-		`-allowDELETE=/containers/[0-9a-f]{64}|/never`)
+		`-allowDELETE=/containers/[0-9a-f]{64}|/never`,
+		`-allowPUT=/open/.*`)
 	address := strings.TrimPrefix(s.URL, "http://")
 	for _, c := range []struct {
 		line string // method and path as they are sent
@@ -59,7 +60,10 @@ func TestOnlyTheListPasses(t *testing.T) {
 		{"POST /v1.41/containers/" + id + "/kill?signal=SIGKILL", 200},
 		{"DELETE /containers/" + id + "?force=1", 200},
 		{"HEAD /_ping", 405},
-		{"PUT /containers/" + id + "/archive", 405},
+		{"PATCH /containers/" + id, 405},
+		{"PUT /open/x", 200},
+		{"PUT /open/../x", 403},
+		{"PUT /open//x", 403},
 		{"GET /info", 403},
 		{"GET /_ping/", 403},
 		{"GET //_ping", 403},
