@@ -24,7 +24,7 @@ install_packages() {
     local missing=() p
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
-    for p in chromium fonts-inter docker.io; do
+    for p in chromium fonts-inter docker.io pngquant; do
         dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -67,7 +67,9 @@ say "all programs at work, then the drawing"
 (cd "$root" && go test -tags browser -count=1 -v -timeout 45m ./test/browser/) | count || status=1
 if [ "${1:-}" = --keep-pictures ] && [ "$status" -eq 0 ]; then
     mkdir -p "$root/docs/pictures"
-    for name in overview container manager stack; do cp "$root/build/browser/$name.png" "$root/docs/pictures/"; done
+    for name in overview container manager stack; do
+        pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/$name.png" 256 -- "$root/build/browser/$name.png"
+    done
 fi
 sleep 1 # the counts are written by another process
 say "done"
