@@ -106,8 +106,8 @@ func (c *Collector) scrape(ctx context.Context, b []byte, openMetrics bool) ([]b
 		var rows []row
 		rows, o.omitted, o.unnamed = c.rows(snap)
 		o.shown = len(rows)
-		if found, ok := snap.Host.Get(source.ContainersFound); ok && found > uint64(len(snap.Containers)) {
-			o.omitted += int(found) - len(snap.Containers)
+		if found, ok := snap.Host.Get(source.ContainersFound); ok && found > running(snap) {
+			o.omitted += int(found - running(snap))
 		}
 		b = writeFamilies(b, c.families, rows, openMetrics)
 		if c.withErrors {

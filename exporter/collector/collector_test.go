@@ -330,6 +330,30 @@ func TestLimitAndDuplicatesAreCounted(t *testing.T) {
 	}
 }
 
+// TestEndedContainersHaveNoSamples: what ended is neither counted nor shown nor
+// missed, also if it runs again under the same id.
+func TestEndedContainersHaveNoSamples(t *testing.T) {
+	snap, ns := world(3)
+	again := snap.Containers[0]
+	again.State = source.Ended
+	again.Set(source.CPU, 1)
+	snap.Containers[0].State = source.Running
+	snap.Containers[2].State = source.Ended
+	snap.Containers = append(snap.Containers, again)
+	snap.Host.Set(source.ContainersFound, 2)
+	for _, set := range []NameSet{Estiba, CAdvisor} {
+		c := newTest(Config{NameSet: set}, &fakeSource{snap: snap}, ns)
+		text := get(t, c.Handler(prometheus.NewRegistry())).Body.String()
+		v := flat(parse(t, []byte(text)))
+		if v[`estiba_containers{}`] != 2 || v[`estiba_containers_omitted{}`] != 0 {
+			t.Errorf("%s: %v containers, %v omitted, want 2 and 0", set, v[`estiba_containers{}`], v[`estiba_containers_omitted{}`])
+		}
+		if gone := snap.Containers[2].ID[:12]; strings.Contains(text, gone) {
+			t.Errorf("%s: %s ended and is published", set, gone)
+		}
+	}
+}
+
 // TestEveryPublishedMetricIsDescribed compares the list of descriptors with a
 // full exposition.
 func TestEveryPublishedMetricIsDescribed(t *testing.T) {

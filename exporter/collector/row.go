@@ -56,8 +56,10 @@ func labelID(c *source.Container) string {
 	return c.ID
 }
 
-// rows prepares the containers of a snapshot, at most limit. omitted counts
-// those that are left out: above the limit, and second ones of the same id.
+// rows prepares the running containers of a snapshot, at most limit. omitted
+// counts those that are left out: above the limit, and second ones of the same
+// id. A container that ended has no samples any more: a series says that its
+// container is there, and rules rely on its end.
 func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unnamed int) {
 	c.generation++
 	rows = make([]row, 0, len(snap.Containers))
@@ -68,6 +70,9 @@ func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unname
 	}
 	for i := range snap.Containers {
 		each := &snap.Containers[i]
+		if each.State == source.Ended {
+			continue
+		}
 		key := each.ID
 		if key == "" {
 			key = labelID(each)
@@ -121,6 +126,17 @@ func (c *Collector) rows(snap *source.Snapshot) (rows []row, omitted int, unname
 		}
 	}
 	return rows, omitted, unnamed
+}
+
+// running is how many containers of a snapshot have not ended.
+func running(snap *source.Snapshot) uint64 {
+	n := uint64(0)
+	for i := range snap.Containers {
+		if snap.Containers[i].State != source.Ended {
+			n++
+		}
+	}
+	return n
 }
 
 // labelTaken tells whether another container of this scrape or the last has
