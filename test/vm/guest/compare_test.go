@@ -40,6 +40,11 @@ var rules = map[source.Field]rule{
 	source.CPUWindow:          {apart: true, why: "the two have windows of their own"},
 	source.StartTime:          {within: tick, why: "/proc tells it in ticks of 10 ms"},
 	source.CPU:                {within: 1000, why: "cpu.stat tells it in µs"},
+	source.CPUUser:            {within: 50e6, part: 10, why: "sampled, and held from one reading to the next: depends on who read when"},
+	source.CPUSystem:          {within: 50e6, part: 10, why: "as cpu_user_ns; their sum is cpu_ns on both sides"},
+	source.PressureCPU:        {within: 1000, why: "the files tell it in µs"},
+	source.PressureMemory:     {within: 1000, why: "the files tell it in µs"},
+	source.PressureIO:         {within: 1000, why: "the files tell it in µs"},
 	source.CPUThrottled:       {only: source.Cgroup, why: "no kernel offers it to a module"},
 	source.PeakRSS:            {apart: true, why: "the highest that each has seen; the module also asks each process"},
 	source.MemoryInactiveFile: {within: 256, part: 20, why: "memory.stat is up to 2 s old"},
@@ -51,6 +56,17 @@ var rules = map[source.Field]rule{
 var hostRules = map[source.HostField]rule{
 	source.Sequence:         {apart: true, why: "each counts its own snapshots"},
 	source.CollectTime:      {apart: true, why: "each tells its own"},
+	source.HostCPUUser:      {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUNice:      {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUSystem:    {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUIdle:      {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUIOWait:    {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUIRQ:       {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUSoftIRQ:   {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUSteal:     {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUGuest:     {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUGuestNice: {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
+	source.HostCPUBusy:      {within: 5 * tick, why: "the sum of five such"},
 	source.EndedCPU:         {apart: true, why: "since each began to watch"},
 	source.UnattributedCPU:  {apart: true, why: "what ended before one began to watch is in it"},
 	source.UnattributedSwap: {apart: true, why: "of the processes, against the host's remainder"},
@@ -115,7 +131,15 @@ func (m *machine) sourcesAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := theirs.Snapshot(context.Background()); err != nil { // first one: opens the windows
+	// The first snapshot opens the windows of the CPU percentage, the second
+	// completes them.
+	if _, err := theirs.Snapshot(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := cgroup.WaitWindow(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := theirs.Snapshot(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	names := map[string]string{}
