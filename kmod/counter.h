@@ -81,6 +81,26 @@ static inline u64 scale_part(u64 part, u64 whole, u64 sum)
 	return times * part + div64_u64((whole - times * sum) * part, sum);
 }
 
+/*
+ * busy_hundredths - used ns of CPU time within length ns, as hundredths of a
+ * percent of one CPU; at most what cpus CPUs can give. length is not 0.
+ */
+static inline u64 busy_hundredths(u64 used, u64 length, u64 cpus)
+{
+	u64 most;
+
+	/* Years on hundreds of CPUs do not fit. */
+	while (length > ~0ULL / cpus) {
+		length >>= 1;
+		used >>= 1;
+	}
+	most = length * cpus;
+	/* Clocks of tasks and cgroups run a tick behind or ahead. */
+	if (used > most)
+		used = most;
+	return scale_part(used, 10000 * cpus, most);
+}
+
 struct cpu_split {
 	u64 user;
 	u64 system;

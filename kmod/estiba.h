@@ -7,6 +7,7 @@
 #include <linux/list.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -63,15 +64,17 @@ enum estiba_network {
 };
 
 /*
- * A container lives here as long as its shim does; what must not fall and what
- * is dear to find out is kept from one snapshot to the next. Guarded by the
- * lock of the snapshot.
+ * A container lives here as long as its shim does, and a little longer; what
+ * must not fall and what is dear to find out is kept from one snapshot to the
+ * next. Guarded by the lock of the snapshot.
  */
 struct estiba_container {
 	struct hlist_node by_pid;
 	struct hlist_node by_cgroup;	/* of this snapshot */
 	u64 seen;			/* build that saw it last */
 	bool nested;			/* in another container: not one of ours */
+	u64 ended_at;			/* first build without it, boot clock; or 0 */
+	struct estiba_container *next_ended;
 
 	/* Who it is. */
 	pid_t pid;
@@ -88,6 +91,7 @@ struct estiba_container {
 	/* Its own v2 cgroup: a self or ancestor of ->cgroup. */
 	struct cgroup *own;
 	bool own_shared;		/* another container claims it too */
+	struct cgroup *held;		/* the same, referenced between snapshots */
 	u64 path_of;			/* id of the cgroup the path is for */
 	int path_level;			/* level of the cgroup path names */
 	size_t path_len;
@@ -149,7 +153,10 @@ struct estiba_build {
 	struct estiba_container **list;	/* in the order of the shims' pids */
 	size_t count;
 	size_t room;
+	struct estiba_container *ended;	/* those that just ended */
+	size_t ended_count;
 	struct estiba_memo *memo;
+	unsigned int work;		/* done since others had the CPU */
 	struct estiba_usage rest;	/* what belongs to no container */
 	struct estiba_host host;
 	u64 busy_ns;
@@ -163,6 +170,7 @@ struct estiba_snapshot {
 	struct kref ref;
 	char *text;
 	size_t len;
+	size_t cap;
 };
 
 /* estiba_proc.c: the file and its other names. */
@@ -185,7 +193,7 @@ struct estiba_container *estiba_container_add(struct task_struct *shim,
 void estiba_container_begin(struct estiba_container *c, struct task_struct *shim,
 			    u64 build);
 void estiba_container_end(struct estiba_container *c);
-u64 estiba_containers_sweep(u64 build);
+u64 estiba_containers_sweep(struct estiba_build *b);
 void estiba_containers_exit(void);
 
 /* estiba_shim.c: fills the list of the build. */
@@ -208,16 +216,21 @@ int estiba_walk(struct estiba_build *b);
 void estiba_tasks_add(struct estiba_usage *u, struct task_struct *leader);
 void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader);
 
-/* estiba_cgroup.c: the container's own cgroup; all but the second under RCU. */
+/* estiba_cgroup.c: the container's own cgroup; the first two under RCU. */
+struct cgroup_subsys_state *estiba_css_next(struct cgroup_subsys_state *pos,
+					    struct cgroup_subsys_state *top,
+					    unsigned int *looked);
 void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child);
 void estiba_cgroups_find(struct estiba_build *b);
+void estiba_cgroup_let_go(struct estiba_container *c);
 void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 			     u64 *system);
 void estiba_pressure_read(struct estiba_container *c, u64 now);
 
-/* Readers of one container; the first three under RCU. */
+/* Readers of one container; the first under RCU. */
 void estiba_init_pick(struct estiba_container *c, struct task_struct *child);
 void estiba_cpu_feed(struct estiba_container *c, u64 now);
+void estiba_cpu_finish(struct estiba_container *c, u64 now);
 void estiba_memcg_read(struct estiba_container *c, u64 now);
 void estiba_io_feed(struct estiba_container *c, u64 now);
 void estiba_network_read(struct estiba_container *c, u64 now);
@@ -243,10 +256,16 @@ static inline bool estiba_named_shim(const struct task_struct *p)
 	return memcmp(p->comm, "containerd-shim", 15) == 0;
 }
 
+/* No thread of p's process lives: its leader alone may end before the others. */
+static inline bool estiba_is_gone(struct task_struct *p)
+{
+	return !atomic_read(&p->signal->live);
+}
+
 /* The process that made p's process; under RCU. */
 static inline struct task_struct *estiba_parent(struct task_struct *p)
 {
-	return rcu_dereference(p->real_parent)->group_leader;
+	return READ_ONCE(rcu_dereference(p->real_parent)->group_leader);
 }
 
 #endif

@@ -20,14 +20,60 @@
 /* Containers of this build by their cgroup. */
 static DEFINE_HASHTABLE(owners, 10);
 
-/* The lowest cgroup above both; the root in the end. */
+/* Groups looked at before others get the CPU: each counts on every CPU. */
+#define GROUPS_BATCH 64
+
+/*
+ * estiba_css_next - css_next_descendant_pre that lets others run now and then:
+ * who may make groups below his own can make any number. Under RCU, which it
+ * leaves for that, so the caller holds a reference to top.
+ */
+struct cgroup_subsys_state *estiba_css_next(struct cgroup_subsys_state *pos,
+					    struct cgroup_subsys_state *top,
+					    unsigned int *looked)
+{
+	struct cgroup_subsys_state *next;
+
+	if (++*looked % GROUPS_BATCH || !pos || !css_tryget(pos))
+		return css_next_descendant_pre(pos, top);
+	rcu_read_unlock();
+	cond_resched();
+	rcu_read_lock();
+	next = css_next_descendant_pre(pos, top);
+	css_put(pos);
+	return next;
+}
+
+/*
+ * The lowest cgroup above both; the root in the end. Step by step: a group can
+ * lie deep, and older kernels climb for each cgroup_ancestor.
+ */
 static struct cgroup *common_ancestor(struct cgroup *a, struct cgroup *b)
 {
-	int level = min(a->level, b->level);
+	while (a != b) {
+		if (a->level > b->level) {
+			a = cgroup_parent(a);
+		} else if (b->level > a->level) {
+			b = cgroup_parent(b);
+		} else {
+			a = cgroup_parent(a);
+			b = cgroup_parent(b);
+		}
+	}
+	return a;
+}
 
-	while (level > 0 && cgroup_ancestor(a, level) != cgroup_ancestor(b, level))
-		level--;
-	return cgroup_ancestor(a, level);
+/* A thread of p's process that is not exiting: those are moved to the root. */
+static struct task_struct *staying(struct task_struct *p)
+{
+	struct task_struct *t;
+
+	if (!(READ_ONCE(p->flags) & PF_EXITING))
+		return p;
+	for_each_thread(p, t)
+		if (!(READ_ONCE(t->flags) & PF_EXITING))
+			return t;
+	return NULL;
 }
 
 /*
@@ -38,8 +84,8 @@ void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child)
 {
 	struct cgroup *cgrp, *common;
 
-	/* An exiting task is moved to the root. */
-	if (c->cgroup_mixed || (READ_ONCE(child->flags) & PF_EXITING))
+	child = staying(child);
+	if (c->cgroup_mixed || !child)
 		return;
 	cgrp = task_dfl_cgroup(child);
 	/* Still the shim's: a runtime that has not moved itself yet. */
@@ -128,6 +174,31 @@ static void find_own(struct estiba_container *c)
 	hash_add(owners, &c->by_cgroup, cgroup_id(own));
 }
 
+/*
+ * Keeps a reference to the own cgroup beyond this snapshot, so that the next one
+ * can still read what a container used that has ended meanwhile.
+ */
+static void hold(struct estiba_container *c)
+{
+	if (c->own_shared)
+		c->own = NULL;
+	/* Without any process it is ending: nothing better will come. */
+	if (c->held == c->own || (!c->own && !c->init))
+		return;
+	if (c->own)
+		css_get(&c->own->self);
+	estiba_cgroup_let_go(c);
+	c->held = c->own;
+}
+
+/* estiba_cgroup_let_go - gives back the reference that outlives a snapshot. */
+void estiba_cgroup_let_go(struct estiba_container *c)
+{
+	if (c->held)
+		cgroup_put(c->held);
+	c->held = NULL;
+}
+
 /* estiba_cgroups_find - finds the own cgroup of every container. */
 void estiba_cgroups_find(struct estiba_build *b)
 {
@@ -141,6 +212,9 @@ void estiba_cgroups_find(struct estiba_build *b)
 		rcu_read_unlock();
 		cond_resched();
 	}
+	/* Only now it is known which ones are shared. */
+	for (i = 0; i < b->count; i++)
+		hold(b->list[i]);
 }
 
 struct times {
@@ -172,11 +246,13 @@ static void times_sub(struct times *t, const struct task_cputime *c)
 static void sum_times(struct cgroup *top, struct times *live,
 		      struct times *ended)
 {
-	struct cgroup_subsys_state *css;
+	struct cgroup_subsys_state *css = NULL;
+	unsigned int looked = 0;
 
 	memset(live, 0, sizeof(*live));
 	memset(ended, 0, sizeof(*ended));
-	css_for_each_descendant_pre(css, &top->self) {
+	rcu_read_lock();
+	while ((css = estiba_css_next(css, &top->self, &looked))) {
 		struct cgroup *cgrp = container_of(css, struct cgroup, self);
 		int cpu;
 
@@ -190,20 +266,21 @@ static void sum_times(struct cgroup *top, struct times *live,
 			times_sub(ended, &s->last_bstat.cputime);
 		}
 	}
+	rcu_read_unlock();
 }
 
-/* estiba_cgroup_cpu_times - CPU times of c's own cgroup, ns. Under RCU. */
+/* estiba_cgroup_cpu_times - CPU times of the cgroup that c holds, ns. */
 void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 			     u64 *system)
 {
 	struct times live, ended, before;
 	int tries;
 
-	sum_times(c->own, &live, &ended);
+	sum_times(c->held, &live, &ended);
 	/* Twice the same: nothing was being carried over. */
 	for (tries = 0; tries < 8 && ended.cpu != c->cpu_dead; tries++) {
 		before = ended;
-		sum_times(c->own, &live, &ended);
+		sum_times(c->held, &live, &ended);
 		if (!memcmp(&before, &ended, sizeof(ended)) &&
 		    (s64)ended.cpu >= 0)
 			c->cpu_dead = ended.cpu;
@@ -217,13 +294,13 @@ void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 	*system = live.system + ended.system;
 }
 
-/* estiba_pressure_read - how long tasks of c waited. Under RCU. */
+/* estiba_pressure_read - how long tasks of c waited. */
 void estiba_pressure_read(struct estiba_container *c, u64 now)
 {
 #ifdef CONFIG_PSI
 	struct psi_group *psi;
 
-	if (!c->own || c->own_shared)
+	if (!c->own)
 		return;
 	psi = estiba_cgroup_psi(c->own);
 	if (!psi)

@@ -9,6 +9,9 @@
 
 #include "estiba.h"
 
+/* An ended container stays in the document so long, with its last totals. */
+#define ENDED_NS 10000000000ULL
+
 static DEFINE_HASHTABLE(known, 12);
 
 /*
@@ -20,7 +23,7 @@ struct estiba_container *estiba_container_find(pid_t pid, u64 start)
 	struct estiba_container *c;
 
 	hash_for_each_possible(known, c, by_pid, pid)
-		if (c->pid == pid && c->shim_start == start)
+		if (c->pid == pid && c->shim_start == start && !c->ended_at)
 			return c;
 	return NULL;
 }
@@ -70,11 +73,29 @@ void estiba_container_end(struct estiba_container *c)
 	c->shim = NULL;
 }
 
+static void forget(struct estiba_container *c)
+{
+	estiba_cgroup_let_go(c);
+	hash_del(&c->by_pid);
+	kvfree(c);
+}
+
+/* Its shim is gone, and no process is known to be its own any more. */
+static void finish(struct estiba_container *c, u64 now)
+{
+	estiba_cpu_finish(c, now);
+	estiba_cgroup_let_go(c);
+	memset(&c->use, 0, sizeof(c->use));
+	memset(&c->memcg, 0, sizeof(c->memcg));
+	c->ended_at = now;
+}
+
 /*
- * estiba_containers_sweep - forgets the containers that build did not see;
- * returns the CPU time they had used, ns.
+ * estiba_containers_sweep - lists those that ended a short while ago, forgets
+ * those that ended longer ago; returns the CPU time, ns, that those used which
+ * this build is the first to miss.
  */
-u64 estiba_containers_sweep(u64 build)
+u64 estiba_containers_sweep(struct estiba_build *b)
 {
 	struct estiba_container *c;
 	struct hlist_node *next;
@@ -82,16 +103,35 @@ u64 estiba_containers_sweep(u64 build)
 	int bucket;
 
 	hash_for_each_safe(known, bucket, next, c, by_pid) {
-		if (c->seen == build)
+		if (c->seen == b->number)
 			continue;
-		cpu += c->cpu.shown;
-		hash_del(&c->by_pid);
-		kvfree(c);
+		if (!c->ended_at) {
+			bool shown = c->cpu.known;
+
+			finish(c, b->now);
+			cpu += c->cpu.shown;
+			/* A container's process that took itself for a shim. */
+			if (!shown) {
+				forget(c);
+				continue;
+			}
+		} else if (b->now - c->ended_at >= ENDED_NS) {
+			forget(c);
+			continue;
+		}
+		c->next_ended = b->ended;
+		b->ended = c;
+		b->ended_count++;
 	}
 	return cpu;
 }
 
 void estiba_containers_exit(void)
 {
-	estiba_containers_sweep(0);
+	struct estiba_container *c;
+	struct hlist_node *next;
+	int bucket;
+
+	hash_for_each_safe(known, bucket, next, c, by_pid)
+		forget(c);
 }

@@ -19,7 +19,7 @@
  */
 static void feed_window(struct estiba_container *c, u64 now)
 {
-	u64 length, used, most;
+	u64 length;
 
 	if (!c->window_at)
 		c->window_at = c->init_start ?: c->shim_start;
@@ -28,12 +28,8 @@ static void feed_window(struct estiba_container *c, u64 now)
 	length = now - c->window_at;
 	if (c->window_done && length < WINDOW_NS)
 		return;
-	used = c->cpu.shown - c->window_cpu;
-	/* Clocks of tasks and cgroups run a tick behind or ahead. */
-	most = length * num_online_cpus();
-	if (used > most)
-		used = most;
-	c->percent = scale_part(used, 10000ULL * num_online_cpus(), most);
+	c->percent = busy_hundredths(c->cpu.shown - c->window_cpu, length,
+				     num_online_cpus());
 	c->window_ns = length;
 	if (length >= WINDOW_NS) {
 		c->window_at = now;
@@ -42,30 +38,44 @@ static void feed_window(struct estiba_container *c, u64 now)
 	}
 }
 
-/* estiba_cpu_feed - counters and percentage of c. Under RCU. */
-void estiba_cpu_feed(struct estiba_container *c, u64 now)
+static void feed_from_cgroup(struct estiba_container *c, u64 now)
 {
-	u64 cpu, user, system, of = 0;
+	u64 cpu, user, system;
 
-	if (c->own && !c->own_shared) {
-		estiba_cgroup_cpu_times(c, &cpu, &user, &system);
-		of = cgroup_id(c->own);
-		/* A cgroup knows all of its past: no base. */
-		if (c->cpu_of != of)
-			c->cpu.base = 0;
-	} else if (c->cpu_of && !c->init) {
-		/* It is ending, and has left its cgroup. */
-		goto window;
-	} else {
-		cpu = c->use.cpu_ns;
-		user = c->use.user_ns;
-		system = c->use.system_ns;
-		if (c->cpu_of)
-			counter_rebase(&c->cpu, cpu);
-	}
-	c->cpu_of = of;
+	estiba_cgroup_cpu_times(c, &cpu, &user, &system);
+	/* A cgroup knows all of its past: no base. */
+	if (c->cpu_of != cgroup_id(c->held))
+		c->cpu.base = 0;
+	c->cpu_of = cgroup_id(c->held);
 	counter_feed(&c->cpu, cpu, now);
 	cpu_split_feed(&c->split, c->cpu.shown, user, system);
-window:
+}
+
+static void feed_from_tasks(struct estiba_container *c, u64 now)
+{
+	if (c->cpu_of)
+		counter_rebase(&c->cpu, c->use.cpu_ns);
+	c->cpu_of = 0;
+	counter_feed(&c->cpu, c->use.cpu_ns, now);
+	cpu_split_feed(&c->split, c->cpu.shown, c->use.user_ns,
+		       c->use.system_ns);
+}
+
+/* estiba_cpu_feed - counters and percentage of c. */
+void estiba_cpu_feed(struct estiba_container *c, u64 now)
+{
+	/* Without processes it is ending; its cgroup still knows the last of it. */
+	if (c->held && (c->own || !c->init))
+		feed_from_cgroup(c, now);
+	else if (c->init || !c->cpu_of)
+		feed_from_tasks(c, now);
 	feed_window(c, now);
+}
+
+/* estiba_cpu_finish - the last word on a container whose shim is gone. */
+void estiba_cpu_finish(struct estiba_container *c, u64 now)
+{
+	if (c->held && c->cpu_of == cgroup_id(c->held))
+		feed_from_cgroup(c, now);
+	c->percent = 0;
 }

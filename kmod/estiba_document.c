@@ -104,11 +104,11 @@ static void write_identity(struct json_writer *w,
 {
 	if (c->args.namespace_len)
 		TEXT(w, "namespace", c->args.namespace, c->args.namespace_len);
-	if (c->init) {
+	if (c->init)
 		NUMBER(w, "init_pid", c->init_pid);
+	if (c->init || c->ended_at)
 		TEXT(w, "command", c->command, strlen(c->command));
-	}
-	if (c->own && !c->own_shared && c->path_len)
+	if (c->own && c->path_len)
 		TEXT(w, "cgroup", c->path, c->path_len);
 	NUMBER(w, "start_time_ns", c->init_start ?: c->shim_start);
 }
@@ -158,7 +158,41 @@ static void write_container(struct json_writer *w,
 	COUNTER(w, "minor_faults", c->minor_faults);
 	COUNTER(w, "major_faults", c->major_faults);
 	write_network(w, c);
-	RAW(w, "}");
+	if (c->ended_at) {
+		NUMBER(w, "ended_time_ns", c->ended_at);
+		RAW(w, ",\"state\":\"ended\"}");
+	} else {
+		RAW(w, ",\"state\":\"running\"}");
+	}
+}
+
+static void write_line(struct json_writer *w, const struct estiba_container *c,
+		       u64 total_kb, size_t before)
+{
+	if (before)
+		RAW(w, ",\n");
+	else
+		RAW(w, "\n");
+	write_container(w, c, total_kb);
+	cond_resched();
+}
+
+/* Running ones first: one that was started again has the id of its last life. */
+static void write_containers(struct json_writer *w, const struct estiba_build *b)
+{
+	size_t most = estiba_max_containers(), written = 0, i;
+	const struct estiba_container *c = b->ended;
+
+	RAW(w, ",\n\"processes\":[");
+	for (i = 0; i < b->count && written < most; i++)
+		write_line(w, b->list[i], b->host.total_kb, written++);
+	for (; c && written < most; c = c->next_ended)
+		write_line(w, c, b->host.total_kb, written++);
+	if (written)
+		RAW(w, "\n");
+	RAW(w, "]");
+	if (written < b->count + b->ended_count)
+		RAW(w, ",\n\"truncated\":\"true\"");
 }
 
 /*
@@ -168,27 +202,12 @@ static void write_container(struct json_writer *w,
 void estiba_document_write(struct json_writer *w, const struct estiba_build *b,
 			   u64 sequence)
 {
-	size_t most = estiba_max_containers(), i;
-
 	RAW(w, "{\n\"schema\":\"1\",\"module\":\"" ESTIBA_NAME "\",");
 	RAW(w, "\"module_version\":\"" ESTIBA_VERSION "\"");
 	NUMBER(w, "sequence", sequence);
 	NUMBER(w, "collect_ns", b->collect_ns);
 	write_host(w, &b->host);
 	write_sums(w, b);
-	RAW(w, ",\n\"processes\":[");
-	for (i = 0; i < b->count && i < most; i++) {
-		if (i == 0)
-			RAW(w, "\n");
-		else
-			RAW(w, ",\n");
-		write_container(w, b->list[i], b->host.total_kb);
-		cond_resched();
-	}
-	if (i)
-		RAW(w, "\n");
-	RAW(w, "]");
-	if (i < b->count)
-		RAW(w, ",\n\"truncated\":\"true\"");
+	write_containers(w, b);
 	RAW(w, "\n}\n");
 }

@@ -5,6 +5,7 @@
  */
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
 #include "estiba.h"
@@ -21,7 +22,7 @@ void estiba_init_pick(struct estiba_container *c, struct task_struct *child)
 {
 	bool first = is_first_of_namespace(child);
 
-	if (READ_ONCE(child->exit_state))
+	if (estiba_is_gone(child))
 		return;
 	/* The moment between fork and exec. */
 	if (!first && estiba_named_shim(child))

@@ -14,9 +14,13 @@
 
 #include "estiba.h"
 
+/*
+ * The low half of the start time is enough to tell a pid from its reuse: both
+ * would have to fall into one building of a snapshot.
+ */
 struct entry {
 	pid_t pid;			/* 0: free */
-	u64 start;
+	u32 start;
 	struct estiba_container *c;
 };
 
@@ -24,6 +28,7 @@ struct estiba_memo {
 	struct entry *entries;
 	unsigned int bits;
 	size_t count;
+	size_t missed;			/* found no room since it last grew */
 };
 
 static struct entry *entries_new(unsigned int bits)
@@ -40,6 +45,7 @@ struct estiba_memo *estiba_memo_new(size_t processes)
 	if (!m)
 		return NULL;
 	m->count = 0;
+	m->missed = 0;
 	m->bits = 11;
 	while (((size_t)1 << m->bits) < 2 * (processes + 4 * ESTIBA_BATCH))
 		m->bits++;
@@ -60,7 +66,7 @@ void estiba_memo_free(struct estiba_memo *m)
 }
 
 static struct entry *entry_of(struct entry *entries, unsigned int bits,
-			      pid_t pid, u64 start)
+			      pid_t pid, u32 start)
 {
 	size_t mask = ((size_t)1 << bits) - 1;
 	size_t i = hash_32(pid, bits);
@@ -78,8 +84,9 @@ int estiba_memo_grow(struct estiba_memo *m, size_t more)
 	struct entry *entries;
 	size_t i;
 
-	while (((size_t)1 << bits) < 2 * (m->count + more))
+	while (((size_t)1 << bits) < 2 * (m->count + m->missed + more))
 		bits++;
+	m->missed = 0;
 	if (bits == m->bits)
 		return 0;
 	entries = entries_new(bits);
@@ -115,8 +122,10 @@ void estiba_memo_set(struct estiba_memo *m, pid_t pid, u64 start,
 	struct entry *e = entry_of(m->entries, m->bits, pid, start);
 
 	if (!e->pid) {
-		if (2 * (m->count + 1) > (size_t)1 << m->bits)
+		if (2 * (m->count + 1) > (size_t)1 << m->bits) {
+			m->missed++;
 			return;
+		}
 		m->count++;
 		e->pid = pid;
 		e->start = start;

@@ -5,23 +5,19 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
 #include "compat.h"
 #include "estiba.h"
 
-/*
- * estiba_memory_add - adds the memory of the process of leader to u. The lock
- * of the task keeps its mm in place, so no reference is needed. Under RCU.
- */
-void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
+/* False if t has no memory: it is exiting. Its lock keeps the mm in place. */
+static bool add_mm(struct estiba_usage *u, struct task_struct *t)
 {
 	struct mm_struct *mm;
 
-	if (leader->flags & PF_KTHREAD)
-		return;
-	task_lock(leader);
-	mm = leader->mm;
+	task_lock(t);
+	mm = t->mm;
 	if (mm) {
 		u->rss_pages += get_mm_rss(mm);
 		u->vsz_pages += READ_ONCE(mm->total_vm);
@@ -29,17 +25,36 @@ void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
 		u->peak_pages = max_t(u64, u->peak_pages,
 				      get_mm_hiwater_rss(mm));
 	}
-	task_unlock(leader);
+	task_unlock(t);
+	return mm;
+}
+
+/*
+ * estiba_memory_add - adds the memory of the process of leader to u. The leader
+ * may end before the other threads. Under RCU.
+ */
+void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
+{
+	struct task_struct *t;
+
+	if (READ_ONCE(leader->flags) & PF_KTHREAD)
+		return;
+	if (add_mm(u, leader) || estiba_is_gone(leader))
+		return;
+	for_each_thread(leader, t)
+		if (add_mm(u, t))
+			return;
 }
 
 #ifdef CONFIG_MEMCG
-/* File pages not used lately, of memcg and of all below it. */
+/* File pages not used lately, of memcg and of all below it. Under RCU. */
 static u64 inactive_file(struct mem_cgroup *memcg)
 {
-	struct cgroup_subsys_state *css;
+	struct cgroup_subsys_state *css = NULL;
+	unsigned int looked = 0;
 	u64 pages = 0;
 
-	css_for_each_descendant_pre(css, &memcg->css) {
+	while ((css = estiba_css_next(css, &memcg->css, &looked))) {
 		struct mem_cgroup *m = mem_cgroup_from_css(css);
 		int node, zone;
 
@@ -64,7 +79,7 @@ static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 {
 	struct mem_cgroup *memcg, *shims;
 
-	if (c->own && !c->own_shared) {
+	if (c->own) {
 		struct cgroup_subsys_state *css;
 
 		css = rcu_dereference(c->own->subsys[memory_cgrp_id]);
@@ -82,7 +97,20 @@ static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 	return memcg;
 }
 
-/* estiba_memcg_read - fills c->memcg and the OOM kills. Under RCU. */
+/* The same with a reference; NULL if there is none, or no more. */
+static struct mem_cgroup *get_own_memcg(const struct estiba_container *c)
+{
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = own_memcg(c);
+	if (memcg && !css_tryget(&memcg->css))
+		memcg = NULL;
+	rcu_read_unlock();
+	return memcg;
+}
+
+/* estiba_memcg_read - fills c->memcg and the OOM kills. */
 void estiba_memcg_read(struct estiba_container *c, u64 now)
 {
 	struct mem_cgroup *memcg;
@@ -90,18 +118,21 @@ void estiba_memcg_read(struct estiba_container *c, u64 now)
 
 	if (mem_cgroup_disabled())
 		return;
-	memcg = own_memcg(c);
+	memcg = get_own_memcg(c);
 	if (!memcg)
 		return;
 	limit = READ_ONCE(memcg->memory.max);
 	c->memcg.known = true;
 	c->memcg.usage = page_counter_read(&memcg->memory);
+	rcu_read_lock();
 	c->memcg.inactive_file = inactive_file(memcg);
+	rcu_read_unlock();
 	c->memcg.limited = limit < PAGE_COUNTER_MAX;
 	c->memcg.limit = limit;
 	counter_feed(&c->oom_kills,
 		     atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]),
 		     now);
+	css_put(&memcg->css);
 }
 #else
 void estiba_memcg_read(struct estiba_container *c, u64 now)

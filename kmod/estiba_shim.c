@@ -27,7 +27,7 @@ static bool is_trusted(struct task_struct *p)
 {
 	const struct cred *cred = __task_cred(p);
 
-	return !READ_ONCE(p->exit_state) && cred->user_ns == &init_user_ns &&
+	return !estiba_is_gone(p) && cred->user_ns == &init_user_ns &&
 	       uid_eq(cred->uid, GLOBAL_ROOT_UID) &&
 	       uid_eq(cred->euid, GLOBAL_ROOT_UID) &&
 	       task_active_pid_ns(p) == &init_pid_ns;

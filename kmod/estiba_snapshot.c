@@ -77,16 +77,14 @@ static int collect(struct estiba_build *b)
 	for (i = 0; i < b->count; i++) {
 		struct estiba_container *c = b->list[i];
 
-		rcu_read_lock();
 		estiba_cpu_feed(c, b->now);
 		estiba_pressure_read(c, b->now);
 		estiba_memcg_read(c, b->now);
-		rcu_read_unlock();
 		estiba_io_feed(c, b->now);
 		estiba_network_read(c, b->now);
 		cond_resched();
 	}
-	ended_ns += estiba_containers_sweep(b->number);
+	ended_ns += estiba_containers_sweep(b);
 	divide_cpu(b);
 	return 0;
 }
@@ -99,6 +97,25 @@ static void let_go(struct estiba_build *b)
 		estiba_container_end(b->list[i]);
 	kvfree(b->list);
 	estiba_memo_free(b->memo);
+}
+
+/*
+ * Room for the last one and an eighth more: rarely copied. If nobody reads the
+ * current document, and under the lock nobody can begin to, its buffer serves
+ * again: a new one would have to be cleared and charged.
+ */
+static void begin_text(struct json_writer *w)
+{
+	size_t room = last_len + last_len / 8 + 4096;
+	struct estiba_snapshot *s = current_snapshot;
+
+	if (!s || kref_read(&s->ref) > 1 || s->cap < last_len || s->cap > 2 * room) {
+		json_init(w, room);
+		return;
+	}
+	current_snapshot = NULL;
+	json_reuse(w, s->text, s->cap);
+	kfree(s);
 }
 
 static struct estiba_snapshot *build(void)
@@ -115,8 +132,7 @@ static struct estiba_snapshot *build(void)
 		return ERR_PTR(err);
 	}
 	b.collect_ns = ktime_get_ns() - begin;
-	/* Room for the last one and an eighth more: rarely copied. */
-	json_init(&w, last_len + last_len / 8 + 4096);
+	begin_text(&w);
 	estiba_document_write(&w, &b, sequence + 1);
 	let_go(&b);
 	s = json_failed(&w) ? NULL : kmalloc(sizeof(*s), GFP_KERNEL);
@@ -127,6 +143,7 @@ static struct estiba_snapshot *build(void)
 	kref_init(&s->ref);
 	s->text = w.text;
 	s->len = w.len;
+	s->cap = w.cap;
 	last_len = w.len;
 	sequence++;
 	built_at = ktime_get_boottime_ns();

@@ -28,9 +28,11 @@ static struct estiba_container *container_of_task(struct estiba_build *b,
 			return NULL;
 		return c;
 	}
-	for (up = estiba_parent(p); up->pid > 1; up = estiba_parent(up))
+	for (up = estiba_parent(p); up->pid > 1; up = estiba_parent(up)) {
+		b->work += 2;
 		if (estiba_memo_get(b->memo, up->pid, up->start_boottime, &c))
 			break;
+	}
 	estiba_memo_set(b->memo, p->pid, p->start_boottime, c);
 	for (up = estiba_parent(p); up->pid > 1; up = estiba_parent(up)) {
 		if (estiba_memo_get(b->memo, up->pid, up->start_boottime, &known))
@@ -47,6 +49,7 @@ static void visit(struct estiba_build *b, struct task_struct *p)
 
 	u->processes++;
 	u->threads += get_nr_threads(p);
+	b->work += get_nr_threads(p);
 	estiba_memory_add(u, p);
 	if (!c)
 		return;
@@ -64,13 +67,14 @@ int estiba_walk(struct estiba_build *b)
 	int nr = 1;
 
 	do {
-		int looked, err;
+		int err;
 
 		err = estiba_memo_grow(b->memo, 4 * ESTIBA_BATCH);
 		if (err)
 			return err;
 		rcu_read_lock();
-		for (looked = 0; looked < ESTIBA_BATCH; looked++) {
+		/* Long ways up and many threads make a batch shorter. */
+		for (b->work = 0; b->work < ESTIBA_BATCH * 4; b->work++) {
 			struct task_struct *p;
 
 			pid = idr_get_next(&init_pid_ns.idr, &nr);

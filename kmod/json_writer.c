@@ -36,8 +36,6 @@ static void text_free(char *text)
 }
 #endif
 
-/* The longest decimal number, 18446744073709551615. */
-#define MAX_DIGITS 20
 /* The longest form of one byte inside a string, \u00XX. */
 #define MAX_ESCAPE 6
 
@@ -63,6 +61,13 @@ void json_init(struct json_writer *w, size_t hint)
 		w->failed = true;
 }
 
+void json_reuse(struct json_writer *w, char *text, size_t cap)
+{
+	memset(w, 0, sizeof(*w));
+	w->text = text;
+	w->cap = cap;
+}
+
 void json_release(struct json_writer *w)
 {
 	text_free(w->text);
@@ -71,8 +76,8 @@ void json_release(struct json_writer *w)
 	w->cap = 0;
 }
 
-/* Makes room for more bytes; doubling keeps the copying linear in the end. */
-static bool json_grow(struct json_writer *w, size_t more)
+/* Doubling keeps the copying linear in the end. */
+bool json_grow(struct json_writer *w, size_t more)
 {
 	size_t cap = w->cap;
 	char *text;
@@ -95,13 +100,6 @@ static bool json_grow(struct json_writer *w, size_t more)
 	return true;
 }
 
-static inline bool json_room(struct json_writer *w, size_t more)
-{
-	if (!w->failed && w->cap - w->len >= more)
-		return true;
-	return json_grow(w, more);
-}
-
 void json_raw(struct json_writer *w, const char *bytes, size_t len)
 {
 	if (!json_room(w, len))
@@ -110,65 +108,42 @@ void json_raw(struct json_writer *w, const char *bytes, size_t len)
 	w->len += len;
 }
 
-/* Writes value so that it ends before end; returns where it begins. */
-static char *digits_before(char *end, u64 value)
+static const u64 powers[] = {
+	1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL,
+	10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL,
+	100000000000ULL, 1000000000000ULL, 10000000000000ULL,
+	100000000000000ULL, 1000000000000000ULL, 10000000000000000ULL,
+	100000000000000000ULL, 1000000000000000000ULL, 10000000000000000000ULL,
+};
+
+char *json_digits(char *to, u64 value)
 {
+	/* 1233 / 4096 is just above log10(2): at most one too many. */
+	int bits = 64 - __builtin_clzll(value | 1);
+	int count = bits * 1233 >> 12;
+	char *end;
+
+	count += value >= powers[count];
+	end = to + count + !count;
+	to = end;
 	while (value >= 100) {
 		u64 rest = value / 100;
 
-		end -= 2;
-		memcpy(end, digit_pairs + 2 * (value - rest * 100), 2);
+		to -= 2;
+		memcpy(to, digit_pairs + 2 * (value - rest * 100), 2);
 		value = rest;
 	}
-	if (value >= 10) {
-		end -= 2;
-		memcpy(end, digit_pairs + 2 * value, 2);
-	} else {
-		*--end = '0' + value;
-	}
+	if (value >= 10)
+		memcpy(to - 2, digit_pairs + 2 * value, 2);
+	else
+		to[-1] = '0' + value;
 	return end;
 }
 
-void json_number(struct json_writer *w, const char *lead, size_t lead_len,
-		 u64 value)
+char *json_two_digits(char *to, unsigned int value)
 {
-	char digits[MAX_DIGITS];
-	char *end = digits + MAX_DIGITS;
-	char *begin, *to;
-
-	if (!json_room(w, lead_len + MAX_DIGITS + 1))
-		return;
-	begin = digits_before(end, value);
-	to = w->text + w->len;
-	memcpy(to, lead, lead_len);
-	to += lead_len;
-	memcpy(to, begin, end - begin);
-	to += end - begin;
-	*to++ = '"';
-	w->len = to - w->text;
-}
-
-void json_hundredths(struct json_writer *w, const char *lead, size_t lead_len,
-		     u64 value)
-{
-	char digits[MAX_DIGITS];
-	char *end = digits + MAX_DIGITS;
-	char *begin, *to;
-	u64 whole = value / 100;
-
-	if (!json_room(w, lead_len + MAX_DIGITS + 4))
-		return;
-	begin = digits_before(end, whole);
-	to = w->text + w->len;
-	memcpy(to, lead, lead_len);
-	to += lead_len;
-	memcpy(to, begin, end - begin);
-	to += end - begin;
-	*to++ = '.';
-	memcpy(to, digit_pairs + 2 * (value - whole * 100), 2);
-	to += 2;
-	*to++ = '"';
-	w->len = to - w->text;
+	memcpy(to, digit_pairs + 2 * value, 2);
+	return to + 2;
 }
 
 /*
@@ -207,6 +182,21 @@ static size_t utf8_length(const unsigned char *s, size_t left)
 	return need;
 }
 
+#define EACH(byte) (0x0101010101010101ULL * (byte))
+/* Not 0 if a byte of x is 0. */
+#define NUL_IN(x) (((x) - EACH(1)) & ~(x) & EACH(0x80))
+
+/*
+ * True only if each of the eight bytes stands for itself in a string. A carry
+ * from one byte to the next can make it false for a plain neighbour: no harm.
+ */
+static bool all_plain(u64 bytes)
+{
+	return !((bytes | (bytes - EACH(0x20)) | NUL_IN(bytes ^ EACH('"')) |
+		  NUL_IN(bytes ^ EACH('\\')) | NUL_IN(bytes ^ EACH(0x7f))) &
+		 EACH(0x80));
+}
+
 void json_text(struct json_writer *w, const char *lead, size_t lead_len,
 	       const char *bytes, size_t len)
 {
@@ -225,8 +215,21 @@ void json_text(struct json_writer *w, const char *lead, size_t lead_len,
 	memcpy(to, lead, lead_len);
 	to += lead_len;
 	while (i < len) {
-		size_t n = utf8_length(s + i, len - i);
+		size_t n;
 
+		while (len - i >= 8) {
+			u64 bytes;
+
+			memcpy(&bytes, s + i, 8);
+			if (!all_plain(bytes))
+				break;
+			memcpy(to, &bytes, 8);
+			to += 8;
+			i += 8;
+		}
+		if (i == len)
+			break;
+		n = utf8_length(s + i, len - i);
 		if (n == 0) {
 			memcpy(to, "\\ufffd", 6);
 			to += 6;

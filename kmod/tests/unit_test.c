@@ -109,6 +109,42 @@ static void test_all_bytes(void)
 	}
 }
 
+/* A byte that does not stand for itself is found among plain ones anywhere. */
+static void test_eights(void)
+{
+	char text[27], want[64];
+	int b, at, i;
+
+	for (b = 0; b < 256; b++) {
+		for (at = 0; at < 26; at++) {
+			struct json_writer w;
+			char *to = want;
+
+			memset(text, b & 1 ? '#' : '!', 26);
+			text[at] = (char)b;
+			for (i = 0; i < 26; i++) {
+				unsigned char c = text[i];
+
+				if (c == '"' || c == '\\')
+					to += sprintf(to, "\\%c", c);
+				else if (c < 0x20 || c == 0x7f)
+					to += sprintf(to, "\\u%04x", c);
+				else if (c >= 0x80)
+					to += sprintf(to, "\\ufffd");
+				else
+					*to++ = c;
+			}
+			*to++ = '"';
+			json_init(&w, 0);
+			json_text(&w, JSON_LIT(""), text, 26);
+			CHECK(w.len == (size_t)(to - want) &&
+			      !memcmp(w.text, want, w.len),
+			      "byte %02x at %d: %.*s", b, at, (int)w.len, w.text);
+			json_release(&w);
+		}
+	}
+}
+
 static void check_number(u64 value)
 {
 	char want[64];
@@ -280,6 +316,19 @@ static void test_counter(void)
 	CHECK(!((struct counter){ 0 }).known, "unknown at first");
 }
 
+static void test_percent(void)
+{
+	const u64 year = 365ULL * 86400 * 1000000000;
+
+	CHECK(busy_hundredths(0, 1, 1) == 0, "idle");
+	CHECK(busy_hundredths(5, 10, 8) == 5000, "half a CPU");
+	CHECK(busy_hundredths(30, 10, 2) == 20000, "at most two CPUs");
+	CHECK(busy_hundredths(year, year, 1) == 10000, "a year");
+	/* Where length * cpus does not fit, to a hundredth. */
+	CHECK(busy_hundredths(4 * year, 8 * year, 4096) - 4999 <= 1, "long on many CPUs");
+	CHECK(busy_hundredths(~0ULL, ~0ULL, 64) - 9999 <= 1, "longest");
+}
+
 static void test_split(void)
 {
 	static const u64 feeds[][3] = {
@@ -312,12 +361,14 @@ int main(void)
 {
 	test_text();
 	test_all_bytes();
+	test_eights();
 	test_numbers();
 	test_no_memory();
 	test_growth();
 	test_text_growth();
 	test_args();
 	test_counter();
+	test_percent();
 	test_split();
 	printf("%s\n", failures ? "FAIL" : "PASS");
 	return failures ? 1 : 0;

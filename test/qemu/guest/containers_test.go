@@ -133,6 +133,9 @@ func TestShimDies(t *testing.T) {
 	if c := d.find(s.id); c != nil {
 		t.Errorf("still listed: %v", c)
 	}
+	if len(d.ended) != 1 || d.ended[0]["container_id"] != s.id || d.ended[0].number(t, "cpu_ns") < 250e6 {
+		t.Errorf("ended: %v", d.ended)
+	}
 	if got := d.host.number(t, "ended_cpu_ns"); got < 250e6 {
 		t.Errorf("ended_cpu_ns %d", got)
 	}

@@ -24,7 +24,8 @@ type values map[string]string
 type document struct {
 	host         values
 	unattributed values
-	containers   []values
+	containers   []values // those that run
+	ended        []values // those that ended a short while ago
 	text         []byte
 }
 
@@ -53,6 +54,18 @@ func parse(text []byte) (*document, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("parse %s: %w", key, err)
+		}
+	}
+	all := d.containers
+	d.containers = nil
+	for _, c := range all {
+		switch {
+		case c["state"] == "ended":
+			d.ended = append(d.ended, c)
+		case c["state"] == "running" && len(d.ended) == 0:
+			d.containers = append(d.containers, c)
+		default:
+			return nil, fmt.Errorf("state %q after %d ended containers", c["state"], len(d.ended))
 		}
 	}
 	return d, nil

@@ -210,7 +210,12 @@ func TestMinInterval(t *testing.T) {
 	}
 }
 
-func TestLoadAndUnload(t *testing.T) {
+func TestLoadAndUnload(t *testing.T) { loadAndUnload(t, 50) }
+
+// The same, so often that a leak of a page would show.
+func TestLongLoadAndUnload(t *testing.T) { loadAndUnload(t, 1000) }
+
+func loadAndUnload(t *testing.T, times int) {
 	start(t, options{load: "chain 20"})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -236,7 +241,7 @@ func TestLoadAndUnload(t *testing.T) {
 			good++
 		}
 	})
-	for i := range 50 {
+	for i := range times {
 		if out, err := insmod("min_interval_ms=1"); err != nil {
 			t.Fatalf("%d: %v: %s", i, err, out)
 		}

@@ -115,6 +115,65 @@ static void threads(int n)
 	stay();
 }
 
+static void *hold(void *arg)
+{
+	size_t size = (size_t)*(int *)arg << 20;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		die("mmap");
+	for (size_t i = 0; i < size; i += 4096)
+		p[i] = 1;
+	burn_ms(50);
+	stay();
+	return arg;
+}
+
+/* A process whose first thread ended, while another one holds mb of memory. */
+static void leaderless(int mb)
+{
+	static int size;
+	pthread_t t;
+
+	size = mb;
+	if (pthread_create(&t, NULL, hold, &size))
+		die("thread");
+	pthread_exit(NULL);
+}
+
+static void *execs(void *arg)
+{
+	burn_ms(5);
+	execl("/bin/load", "load", "execs", NULL);
+	die("exec");
+	return arg;
+}
+
+/* A thread that is not the first one replaces the program, again and again. */
+static void exec_storm(void)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, execs, NULL))
+		die("thread");
+	stay();
+}
+
+/* Grandchildren that burn a little, and are nobody's but the shim's. */
+static void double_fork(void)
+{
+	for (;;) {
+		if (fork() == 0) {
+			if (fork() == 0)
+				burn_ms(4);
+			_exit(0);
+		}
+		wait(NULL);
+		burn_ms(4);
+	}
+}
+
 /* n processes that have left their parents, one of them in a new session. */
 static void orphans(int n)
 {
@@ -195,6 +254,12 @@ int main(int argc, char **argv)
 		threads(n);
 	else if (!strcmp(kind, "orphans"))
 		orphans(n);
+	else if (!strcmp(kind, "leaderless"))
+		leaderless(n);
+	else if (!strcmp(kind, "execs"))
+		exec_storm();
+	else if (!strcmp(kind, "doublefork"))
+		double_fork();
 	else if (!strcmp(kind, "chain"))
 		chain(n);
 	else if (!strcmp(kind, "storm"))
