@@ -67,6 +67,7 @@ var hostRules = map[source.HostField]rule{
 	source.HostCPUGuest:     {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
 	source.HostCPUGuestNice: {within: tick, why: "/proc/stat tells it in ticks of 10 ms"},
 	source.HostCPUBusy:      {within: 5 * tick, why: "the sum of five such"},
+	source.ContainersFound:  {within: 1, why: "the module also counts one that has just ended"},
 	source.EndedCPU:         {apart: true, why: "since each began to watch"},
 	source.UnattributedCPU:  {apart: true, why: "what ended before one began to watch is in it"},
 	source.UnattributedSwap: {apart: true, why: "of the processes, against the host's remainder"},
@@ -274,7 +275,7 @@ func (m *machine) dumps(t *testing.T) {
 		if err != nil {
 			t.Fatalf("dump of source %s: %v", name, err)
 		}
-		for _, c := range s.Containers {
+		for _, c := range alive(s).Containers {
 			pid, _ := c.Get(source.InitPID)
 			ids[name] = append(ids[name], fmt.Sprintf("%s %d", c.ID, pid))
 		}

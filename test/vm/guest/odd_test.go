@@ -88,6 +88,25 @@ func module(t *testing.T) *source.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return alive(s)
+}
+
+// alive leaves out the containers that have ended, which the module shows for
+// a few seconds more and the cgroup source does not.
+func alive(s *source.Snapshot) *source.Snapshot {
+	var left []source.Container
+	for _, c := range s.Containers {
+		ended := false
+		for f := range source.NumFields {
+			if source.Field(f).Info().Key == "ended_time_ns" {
+				_, ended = c.Get(source.Field(f))
+			}
+		}
+		if !ended {
+			left = append(left, c)
+		}
+	}
+	s.Containers = left
 	return s
 }
 
