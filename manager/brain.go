@@ -63,9 +63,9 @@ type decided struct {
 // decide makes one tick's decision. busy are the containers that the manager
 // is acting on. It never fails: what went wrong is in the tick, and then the
 // plan has no victims for whom it mattered.
-func (b *brain) decide(ctx context.Context, l *loaded, memory policy.Memory, busy func(id string) bool) decided {
+func (b *brain) decide(ctx context.Context, l *loaded, memory policy.Memory, busy func(id string) bool) (d decided) {
 	begun := b.now()
-	d := decided{tick: status.Tick{Time: begun, Result: status.TickOK}}
+	d = decided{tick: status.Tick{Time: begun, Result: status.TickOK}}
 	t := &d.tick
 	defer func() { t.Duration = b.now().Sub(begun) }()
 	fail := func(r status.TickResult, err error) {

@@ -51,6 +51,10 @@ func TestTheWholeWay(t *testing.T) {
 	w.survive(t, bystander, protected, misspelt)
 	w.recordIsWhole(t)
 
+	if sum := metric(t, "http://"+w.managerAddr+"/metrics", "estiba_manager_tick_duration_seconds_sum"); sum <= 0 {
+		t.Errorf("the ticks took %v s", sum)
+	}
+
 	t.Log("every dashboard query has data")
 	w.dashboardsHaveData(t)
 
