@@ -553,7 +553,8 @@ func left(t *testing.T) string {
 }
 
 func (s *stack) down(t *testing.T) {
-	// Started again, so that there are generated containers to remove.
+	// Started again, so that there are generated containers to remove; its
+	// folder for locks has to be its own the second time too.
 	script(t, nil, "compose.sh", "start", "generator")
 	eventually(t, time.Minute, "containers are generated", func() bool {
 		return docker(t, "ps", "-q", "--filter", "label=estiba.generator=compose") != ""
