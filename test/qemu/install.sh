@@ -3,7 +3,7 @@
 # when all of it is there already.
 set -eu
 
-packages="qemu-system-x86 busybox-static cpio kmod sparse gcc gcc-12 make libc6-dev libelf-dev e2fsprogs xz-utils"
+packages="qemu-system-x86 busybox-static cpio kmod sparse gcc gcc-12 make libc6-dev libelf-dev e2fsprogs xz-utils mmdebstrap debian-archive-keyring flex bison bc dkms perl"
 
 missing=
 for p in $packages; do

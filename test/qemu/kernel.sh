@@ -3,12 +3,15 @@
 # its headers into CACHE, once, and prints the folder it lies in:
 #
 #   version        what uname -r will say
-#   root/          the image and its modules, unpacked
+#   root/          the image (root/boot/vmlinuz-VERSION) and its modules, unpacked
 #   headers/       what modules are built against (KDIR is headers/build)
+#   chroot/        where to build (KDIR is /headers), if the headers' own tools
+#                  do not run on this machine
 #
 # Where to look comes from the configuration of this machine's apt.
 set -euo pipefail
-suite=$1 cache=$2
+suite=$1 cache=$(realpath -m "$2")
+here=$(cd "$(dirname "$0")" && pwd)
 
 die() {
 	echo "kernel.sh: $*" >&2
@@ -16,7 +19,8 @@ die() {
 }
 
 case $suite in
-bookworm | bullseye) from=$suite flavour=cloud-amd64 ;;
+# sid has the newest kernel of all; its tools want the C library of sid.
+bookworm | bullseye | sid) from=$suite flavour=cloud-amd64 ;;
 # The newer kernel that Debian 12 offers beside its own.
 bookworm-6.12) from=bookworm flavour=6.12-cloud-amd64 ;;
 *) die "suite $suite: not known" ;;
@@ -24,40 +28,49 @@ esac
 
 meta_image=linux-image-$flavour meta_headers=linux-headers-$flavour
 
+# Two at once would unpack into the same folder.
+mkdir -p "$cache"
+exec 9>"$cache/$suite.lock"
+flock 9
+
 # Lists of packages of our own: the suite may be another than this machine's, and
-# the machine's lists may be old. The machine's sources with the suite's name in
-# place of its own, without those that an old suite has no more.
-own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+# the machine's lists may be old.
 lists=$cache/apt-$from
 mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/archives/partial"
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-	if [ -e "$file" ] && grep -qw "$own" "$file"; then
-		sed -E "/^deb.* $own-(updates|backports)/d; s/ $own-(updates|backports)//g; s/\b$own\b/$from/g" \
-			"$file" >"$lists/parts/$(basename "$file")"
-	fi
-done
-apt=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$lists/parts"
+bash "$here/sources.sh" "$from" >"$lists/sources.list"
+apt=(-o "Dir::Etc::sourcelist=$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
 	-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
 	-o "Dir::Cache::pkgcache=$lists/packages.bin" -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
 # Once a day is often enough.
-if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ]; then
+if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ] || ! cmp -s "$lists/sources.list" "$lists/sources.read"; then
 	apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
 		die "cannot read the package lists of $from: $(tail -3 "$lists/update.log")"
+	# To apt a list that it could not fetch is no more than a warning.
+	if grep -E '^W: (Failed|Some index)' "$lists/update.log" >&2; then
+		die "cannot read the package lists of $from"
+	fi
+	cp "$lists/sources.list" "$lists/sources.read"
 	touch "$lists/updated"
 fi
 
-# The package that a package of the same kind depends on: depends PACKAGE PATTERN
+# The first package that a package depends on, of the names that match: depends PACKAGE PATTERN
 depends() {
-	apt-cache "${apt[@]}" depends "$1" | awk -v want="$2" '$1 == "Depends:" && $2 ~ want {print $2; exit}'
+	apt-cache "${apt[@]}" depends "$1" | awk -v want="$2" '$1 == "Depends:" && $2 ~ want && !found {found = $2} END {print found}'
 }
 
 image=$(depends "$meta_image" '^linux-image-') || die "no $meta_image"
 headers=$(depends "$meta_headers" '^linux-headers-') || die "no $meta_headers"
 [ -n "$image" ] && [ -n "$headers" ] || die "$suite: apt knows no cloud kernel"
-common=$(depends "$headers" '^linux-headers-.*-common')
-kbuild=$(depends "$headers" '^linux-kbuild-')
 version=$(apt-cache "${apt[@]}" policy "$image" | awk '$1 == "Candidate:" {print $2}')
 release=${image#linux-image-}
+images=("$image")
+# Newer suites have image, modules and their lists in packages of their own.
+for pattern in '^linux-base-[0-9]' '^linux-binary-' '^linux-modules-'; do
+	package=$(depends "$image" "$pattern")
+	[ -z "$package" ] || images+=("$package")
+done
+common=$(depends "$headers" '^linux-headers-.*-common')
+kbuild=$(depends "$headers" '^linux-kbuild-')
 
 dir=$cache/$suite-$version
 if [ ! -e "$dir/version" ]; then
@@ -66,17 +79,32 @@ if [ ! -e "$dir/version" ]; then
 	# One folder, whatever user apt downloads as.
 	chmod 755 "$dir.new/debs"
 	(cd "$dir.new/debs" && apt-get "${apt[@]}" -q download \
-		"$image" "$headers" "$common" "$kbuild") >"$dir.new/apt.log" 2>&1 ||
+		"${images[@]}" "$headers" "$common" "$kbuild") >"$dir.new/apt.log" 2>&1 ||
 		die "cannot download $image: $(tail -3 "$dir.new/apt.log")"
-	for deb in "$dir.new"/debs/linux-image-*.deb; do
-		dpkg -x "$deb" "$dir.new/root"
+	for package in "${images[@]}"; do
+		dpkg -x "$dir.new/debs/${package}_"*.deb "$dir.new/root"
 	done
 	for deb in "$dir.new"/debs/linux-headers-*.deb "$dir.new"/debs/linux-kbuild-*.deb; do
 		dpkg -x "$deb" "$dir.new/headers"
 	done
 	rm -rf "$dir.new/debs"
 	ln -s "usr/src/$headers" "$dir.new/headers/build"
+	# Newer suites have all below usr/.
+	[ -e "$dir.new/root/lib" ] || ln -s usr/lib "$dir.new/root/lib"
+	if [ ! -e "$dir.new/root/boot/vmlinuz-$release" ]; then
+		mkdir -p "$dir.new/root/boot"
+		ln "$dir.new/root/lib/modules/$release/vmlinuz" "$dir.new/root/boot/vmlinuz-$release"
+	fi
 	depmod -b "$dir.new/root" "$release"
+	if [ "$suite" = sid ]; then
+		apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries)' >"$dir.new/apt.conf" || true
+		mmdebstrap --quiet --mode=root --variant=apt --include="$headers,make,sparse" \
+			--aptopt="$dir.new/apt.conf" --dpkgopt='path-exclude=/usr/share/doc/*' \
+			--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+			"$suite" "$dir.new/chroot" "$lists/sources.list" >"$dir.new/mmdebstrap.log" 2>&1 ||
+			die "mmdebstrap: $(tail -5 "$dir.new/mmdebstrap.log")"
+		ln -s "usr/src/$headers" "$dir.new/chroot/headers"
+	fi
 	mv "$dir.new" "$dir"
 	# The headers' Makefile names the folder they would be installed in.
 	sed -i "s|/usr/src|$dir/headers/usr/src|" "$dir/headers/build/Makefile"

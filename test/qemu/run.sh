@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh [--suite=bookworm] [--run=PATTERN]: builds estiba.ko for the newest
-# cloud kernel of a Debian suite (bookworm, bookworm-6.12, bullseye), boots that kernel in QEMU, and tests the module
-# there, with the real exporter reading it. The verdict comes last, and rests on
+# cloud kernel of a Debian suite (bullseye, bookworm, bookworm-6.12, sid), boots
+# that kernel in QEMU, and tests the module there, with the real exporter reading
+# it. The verdict comes last, and rests on
 # two witnesses: the status that the machine sent, and the kernel's log. No
 # status is a failure: the machine was lost.
 set -euo pipefail
