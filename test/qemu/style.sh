@@ -3,7 +3,7 @@
 # kernel source in SOURCE, on all C files of the module.
 #
 # Not asked for:
-#   CONSTANT_COMPARISON, NEW_TYPEDEFS   in compat.h: it compares versions, both in
+#   LINUX_VERSION_CODE, CONSTANT_COMPARISON, NEW_TYPEDEFS   in compat.h: it compares versions, both in
 #       capitals, and gives one name to a type that kernels call differently
 #   SPLIT_STRING, MISSING_SPACE   in json_writer: a table of digits, no message
 #   PREFER_DEFINED_ATTRIBUTE_MACRO   there: it builds in user space, too, where
@@ -17,7 +17,7 @@ cd "$kmod"
 check() {
 	perl "$source/scripts/checkpatch.pl" --no-tree --file --terse --no-summary --show-types "$@"
 }
-check --ignore CONSTANT_COMPARISON,NEW_TYPEDEFS ./compat.h
+check --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON,NEW_TYPEDEFS ./compat.h
 check --ignore SPLIT_STRING,MISSING_SPACE,PREFER_DEFINED_ATTRIBUTE_MACRO,COMPLEX_MACRO ./json_writer.[ch]
 for file in ./*.[ch]; do
 	case $file in
