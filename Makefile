@@ -24,6 +24,22 @@ run: ## everything on this machine, natively: install, build, start, watch (as r
 	@mkdir -p $(BIN) && cd tools && $(GO) build -o ../$(BIN)/run ./run
 	@exec $(BIN)/run
 
+.PHONY: up down logs status images
+up: ## everything in containers, by compose (make up ARGS=--demo adds the generator)
+	@tools/compose/up.sh $(ARGS)
+
+down: ## stop the containers that make up started; volumes stay (ARGS=--volumes removes them)
+	@tools/compose/down.sh $(ARGS)
+
+logs: ## follow the logs of the containers that make up started
+	@tools/compose/logs.sh $(ARGS)
+
+status: ## what make up started, and how it is
+	@tools/compose/status.sh
+
+images: ## images of our programs and of the pinned builds, without pulling anything
+	@tools/compose/images.sh $(ARGS)
+
 .PHONY: build
 build: ## exporter, manager and generator into build/bin
 	@mkdir -p $(BIN)
@@ -67,6 +83,18 @@ test-docker: build ## the whole way of the data on real containers
 test-rules: ## rules, alerts and routes, with promtool and amtool
 	@tools/build.sh promtool amtool
 	ESTIBA_TEST_ALL=1 $(GO) test -count=1 ./test/prometheus/ ./test/contract/
+
+.PHONY: test-compose
+test-compose: ## the stack in containers, started by a real compose, without an image registry
+	test/compose/run.sh
+
+.PHONY: test-browser
+test-browser: ## the dashboards, drawn by Grafana's own components in Chromium
+	test/browser/run.sh
+
+.PHONY: bench
+bench: ## Go benchmarks of the exporter's hot path
+	$(GO) test -run '^$$' -bench . -benchmem ./exporter/...
 
 .PHONY: fmt
 fmt: ## format the Go code
