@@ -19,7 +19,7 @@ for arg; do
 done
 
 if [ -z "${ESTIBA_DKMS_KERNEL:-}" ]; then
-	sh "$here/install.sh"
+	sh "$here/install.sh" dkms openssl perl
 	ESTIBA_DKMS_KERNEL=$(bash "$here/kernel.sh" "$suite" "$top/build/cache/kernels")
 	export ESTIBA_DKMS_KERNEL
 	exec unshare --mount --propagation private bash "$0" "$@"

@@ -33,7 +33,9 @@ say() {
 	printf '%4d s  %s\n' "$SECONDS" "$*"
 }
 
-sh "$here/install.sh"
+newest=()
+[ "$suite" != sid ] || newest=(mmdebstrap debian-archive-keyring)
+sh "$here/install.sh" "${newest[@]}"
 kernel=$(bash "$here/kernel.sh" "$suite" "$cache")
 release=$(cat "$kernel/version")
 say "kernel $release"

@@ -1,27 +1,4 @@
 #!/bin/sh
-# Installs what the test machine with Docker needs on Debian 12, as root. Quiet
-# and quick when all of it is there already.
+# Installs what the test machine with Docker needs.
 set -eu
-
-packages="mmdebstrap debian-archive-keyring qemu-system-x86 busybox-static cpio kmod e2fsprogs"
-
-missing=
-for p in $packages; do
-	dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
-done
-[ -n "$missing" ] || exit 0
-if [ "$(id -u)" -ne 0 ]; then
-	echo "needs root to install:$missing" >&2
-	exit 1
-fi
-echo "installing:$missing"
-export DEBIAN_FRONTEND=noninteractive
-# Somebody else's apt may hold the lock for a moment.
-tries=0
-# shellcheck disable=SC2086
-until apt-get -q update >/dev/null &&
-	apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $missing >/dev/null; do
-	tries=$((tries + 1))
-	[ "$tries" -lt 5 ] || exit 1
-	sleep 5
-done
+exec "$(dirname "$0")/../install.sh" mmdebstrap debian-archive-keyring qemu-system-x86 busybox-static cpio kmod e2fsprogs
