@@ -37,7 +37,8 @@ func (s *system) loadModule(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if out, err := exec.CommandContext(ctx, "insmod", filepath.Join(source, "estiba.ko")).CombinedOutput(); err != nil {
-		s.out.line(without, strings.TrimSpace(string(out)))
+		// insmod says why; where there is no insmod, only err does.
+		s.out.line(without, strings.TrimSpace(string(out)+" "+err.Error()))
 		return ctx.Err()
 	}
 	s.out.line("kernel module estiba.ko loaded: cat /proc/estiba")
