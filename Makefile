@@ -92,6 +92,12 @@ test-compose: ## the stack in containers, started by a real compose, without an 
 test-browser: ## the dashboards, drawn by Grafana's own components in Chromium
 	test/browser/run.sh
 
+.PHONY: test-fuzz
+test-fuzz: ## fuzz the module's JSON writer and the exporter's parser, a minute each
+	@test/install.sh gcc make libc6-dev clang libclang-rt-14-dev
+	$(MAKE) -C kmod/tests SECONDS=60 fuzz
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/kmod
+
 .PHONY: bench
 bench: ## Go benchmarks of the exporter's hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./exporter/...
