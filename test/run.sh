@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 # From here on a test that cannot run on this machine is a failure.
 export ESTIBA_TEST_ALL=1
+# As the programs are built, so that nothing is compiled twice.
+export CGO_ENABLED=0 GOFLAGS=-trimpath
 
 suites=0
 suite() {
