@@ -53,11 +53,9 @@ func (s *system) startDocker(ctx context.Context) error {
 		}
 	}
 	dockerd := &service{
-		name: "dockerd",
-		argv: []string{"dockerd", "--host=unix://" + dockerSocket, "--pidfile=" + filepath.Join(s.dirs.state, "dockerd.pid")},
-		ready: func(ctx context.Context) error {
-			return dockerReady(ctx)
-		},
+		name:  "dockerd",
+		argv:  []string{"dockerd", "--host=unix://" + dockerSocket, "--pidfile=" + filepath.Join(s.dirs.state, "dockerd.pid")},
+		ready: dockerReady,
 	}
 	err := s.startService(ctx, dockerd)
 	if err == nil || ctx.Err() != nil {

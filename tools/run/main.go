@@ -48,7 +48,7 @@ func run(out *printer) error {
 	defer state.release()
 	state.stopLeftovers(out)
 
-	spawner := newSpawner(state, dirs)
+	spawner := newSpawner(state)
 	system := &system{dirs: dirs, out: out, spawner: spawner}
 	err = system.up(ctx)
 	if err == nil {

@@ -90,7 +90,7 @@ func TestLeftoversAreStoppedAndOthersAreNot(t *testing.T) {
 
 func TestChildrenDieWithTheRun(t *testing.T) {
 	if os.Getenv("RUN_TEST_CHILD") != "" {
-		s := newSpawner(&state{pids: os.DevNull}, dirs{})
+		s := newSpawner(&state{pids: os.DevNull})
 		c := exec.Command("sleep", "60")
 		if err := s.start(c); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,6 @@ import (
 type spawner struct {
 	requests chan spawnRequest
 	state    *state
-	dirs     dirs
 }
 
 type spawnRequest struct {
@@ -22,8 +21,8 @@ type spawnRequest struct {
 	result chan error
 }
 
-func newSpawner(state *state, dirs dirs) *spawner {
-	s := &spawner{requests: make(chan spawnRequest), state: state, dirs: dirs}
+func newSpawner(state *state) *spawner {
+	s := &spawner{requests: make(chan spawnRequest), state: state}
 	go func() {
 		runtime.LockOSThread()
 		for r := range s.requests {
