@@ -37,6 +37,7 @@ func guards() []guard {
 		{DryRunDone, dryRunDone},
 		{PendingFor, pendingFor},
 		{CoolingDown, coolingDown},
+		{NoRelief, noRelief},
 		{LastOfKind, lastOfKind},
 		{BudgetSpent, budgetSpent},
 	}
@@ -95,6 +96,20 @@ func dryRunDone(t *tick, c *candidate) bool {
 func pendingFor(t *tick, c *candidate) bool { return t.pending(c) > 0 }
 
 func coolingDown(t *tick, _ *candidate) bool { return t.cooling() > 0 }
+
+// noRelief: the rule's kills have not helped for so long that it has stopped
+// itself. A rule whose pressure is a query has to know it before it may add to
+// what it cannot judge.
+func noRelief(t *tick, _ *candidate) bool {
+	if t.rule.Mode != Live {
+		return false
+	}
+	r := t.rule.Relief
+	if r.By == ByQuery && !t.answer.PressureKnown {
+		return true
+	}
+	return r.Stopped(t.relieving) && !r.mayTry(t.relieving, t.world.Now)
+}
 
 func lastOfKind(t *tick, c *candidate) bool {
 	for _, k := range t.world.Keep {

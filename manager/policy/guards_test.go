@@ -96,6 +96,19 @@ func TestEachGuard(t *testing.T) {
 			w.Rules[0].Cooldown = time.Minute
 			w.Memory.LastKill = map[string]time.Time{"r": epoch.Add(-59 * time.Second)}
 		}},
+		{NoRelief, "five kills in a row did not help", func(w *World) {
+			w.Rules[0].Relief = Relief{StopAfter: 5, ResumeAfter: time.Minute}
+			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-59 * time.Second)}}
+		}},
+		{NoRelief, "the one try of a stopped rule is not measured yet", func(w *World) {
+			w.Rules[0].Relief = Relief{StopAfter: 5, ResumeAfter: time.Minute}
+			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-time.Hour), Rounds: []Round{{Open: 1}}}}
+		}},
+		{NoRelief, "it resumes only when it is told to", func(w *World) {
+			w.Rules[0].Relief = Relief{StopAfter: 1}
+			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 1, StoppedAt: w.Now.Add(-24 * time.Hour)}}
+		}},
+		{NoRelief, "its pressure is not known", func(w *World) { w.Rules[0].Relief = Relief{By: ByQuery} }},
 		{LastOfKind, "it is the last of its kind", func(w *World) { w.Containers[1].Kind = container.KindRAM }},
 		{LastOfKind, "the other one is paused", func(w *World) { w.Containers[1].State = Unsteady }},
 		{LastOfKind, "the other one is dying", func(w *World) { w.Containers[1].State = Dying }},

@@ -18,6 +18,11 @@ type Plan struct {
 	Victims []Victim
 	// Held replaces Memory.Held when the tick is over.
 	Held map[Candidate]Hold
+	// Measured is the effect of earlier kills, as far as it can be told now.
+	Measured []Measurement
+	// Rounds is what this tick's live kills will be measured by, for each rule
+	// that has any.
+	Rounds map[string]Round
 	// BudgetLeft is how many live kills max_kills_per_tick still allowed.
 	BudgetLeft int
 }
@@ -54,6 +59,9 @@ type tick struct {
 	held        map[Candidate]Hold
 	live, dry   map[string]bool // ids planned in this tick
 	spentByRule int
+	answer      Answer                 // of the rule
+	relieving   Relieving              // of the rule, with what was measured in this tick
+	living      map[container.Kind]int // see alive
 }
 
 // candidate is one row of a rule's answer, joined with the Engine's list.
@@ -78,14 +86,15 @@ func decide(w World, guards []guard) Plan {
 	}
 	sort.Strings(t.sortedIDs)
 
-	var p Plan
+	p := Plan{Rounds: map[string]Round{}}
 	named := map[string]bool{}
 	for i, rule := range w.Rules {
-		t.rule, t.spentByRule = rule, 0
+		t.rule, t.spentByRule, t.living = rule, 0, nil
 		var answer Answer
 		if i < len(w.Answers) {
 			answer = w.Answers[i]
 		}
+		t.answer, t.relieving = answer, w.Memory.Relieving[rule.Name]
 		if answer.Unusable || !w.Data.Fresh {
 			t.keepHolds(rule.Name)
 		}
@@ -93,7 +102,13 @@ func decide(w World, guards []guard) Plan {
 			p.Decisions = append(p.Decisions, Decision{Rule: rule.Name, Verdict: Spare, Reason: NoData})
 			continue
 		}
-		for rank, c := range t.rank(answer.Samples) {
+		candidates := t.rank(answer.Samples)
+		for _, m := range t.measure(candidates, answer) {
+			t.relieving = t.relieving.after(m, rule.Relief, w.Now)
+			p.Measured = append(p.Measured, m)
+		}
+		victims := len(p.Victims)
+		for rank, c := range candidates {
 			if c.found {
 				named[c.container.ID] = true
 				if w.Data.Fresh {
@@ -118,6 +133,9 @@ func decide(w World, guards []guard) Plan {
 				p.Victims = append(p.Victims, Victim{Rule: rule, Container: c.container, Value: c.sample.Value})
 			}
 			p.Decisions = append(p.Decisions, d)
+		}
+		if rule.Mode == Live && len(p.Victims) > victims {
+			p.Rounds[rule.Name] = t.round(candidates, answer)
 		}
 	}
 	for _, c := range w.Containers {
@@ -184,6 +202,7 @@ func (t *tick) lookup(prefix string) (int, bool) {
 
 func (t *tick) take(id string) {
 	t.spentByRule++
+	t.living = nil
 	if t.rule.Mode == Live {
 		t.live[id] = true
 	} else {
@@ -206,19 +225,23 @@ func (t *tick) spent() int {
 }
 
 // alive counts the running containers of a kind in scope, without those that
-// are planned, in the world of the rule's mode.
+// are planned, in the world of the rule's mode. The count is kept until
+// something is planned: it is asked for once a candidate.
 func (t *tick) alive(kind container.Kind) int {
-	n := 0
+	if t.living != nil {
+		return t.living[kind]
+	}
+	t.living = map[container.Kind]int{}
 	for _, c := range t.world.Containers {
-		if c.Kind != kind || !c.InScope || c.State != Running || t.live[c.ID] {
+		if !c.InScope || c.State != Running || t.live[c.ID] {
 			continue
 		}
 		if t.rule.Mode == DryRun && (t.dry[c.ID] || t.dryKilled("", c)) {
 			continue
 		}
-		n++
+		t.living[c.Kind]++
 	}
-	return n
+	return t.living[kind]
 }
 
 // dryKilled tells whether a dry run of rule (of any rule: "") has ended this

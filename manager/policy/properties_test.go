@@ -45,6 +45,15 @@ func faults(w World, p Plan) []string {
 			say(w.Data.Sequence == w.Memory.ActSequence, "a second kill on one snapshot")
 		}
 		i := index[v.Rule.Name]
+		if r, done := v.Rule.Relief, w.Memory.Relieving[v.Rule.Name]; v.Rule.Mode == Live {
+			say(r.By == ByQuery && !w.Answers[i].PressureKnown, "a kill for a pressure that nobody knows")
+			relieved := false
+			for _, m := range p.Measured {
+				relieved = relieved || (m.Rule == v.Rule.Name && m.Relieved)
+			}
+			rested := r.ResumeAfter > 0 && !w.Now.Before(done.StoppedAt.Add(r.ResumeAfter))
+			say(r.StopAfter > 0 && done.Unrelieved >= r.StopAfter && !relieved && !rested, "a kill by a rule that has stopped itself")
+		}
 		say(w.Answers[i].Unusable, "a kill on an unusable answer")
 		rows := 0
 		for _, s := range w.Answers[i].Samples {
@@ -71,6 +80,13 @@ func faults(w World, p Plan) []string {
 	}
 	say(len(dead) > w.Budget, "more kills than max_kills_per_tick")
 	say(p.BudgetLeft != max(0, w.Budget-len(dead)), "a wrong budget")
+	for _, m := range p.Measured {
+		say(math.IsNaN(m.Ratio) || math.IsInf(m.Ratio, 0), "a relief that is no number")
+		say(!w.Data.Fresh, "a relief measured on stale data")
+		for _, r := range w.Memory.Relieving[m.Rule].Rounds {
+			say(r.ID == m.Round && (r.Open > 0 || !w.Data.At.After(r.Ended.Add(w.Rules[index[m.Rule]].Relief.After))), "a relief measured too early")
+		}
+	}
 	for _, keep := range w.Keep {
 		for _, kind := range container.Kinds() {
 			before, killed := 0, 0

@@ -25,6 +25,7 @@ const (
 	WindowNotFilled        Reason = "window_not_filled"           // less history than the query's range
 	PendingFor             Reason = "pending_for"                 // the rule's for has not passed
 	CoolingDown            Reason = "cooling_down"                // the rule's cooldown has not passed
+	NoRelief               Reason = "no_relief"                   // the rule stopped itself: its last kills did not lower its pressure, or nobody knows the pressure
 	LastOfKind             Reason = "last_of_kind"                // a keep rule would not hold any more
 	BudgetSpent            Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
 )

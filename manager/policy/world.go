@@ -75,6 +75,7 @@ type Rule struct {
 	MaxKills int // in this tick
 	Mode     Mode
 	Action   string
+	Relief   Relief
 }
 
 // Answer is what one rule's query gave. Its zero value is an answer without
@@ -83,6 +84,9 @@ type Answer struct {
 	// Unusable: an error, a warning, not a vector, a row without an id.
 	Unusable bool
 	Samples  []Sample
+	// Pressure is what the rule's own question for it gave.
+	Pressure      float64
+	PressureKnown bool
 }
 
 // Sample is one candidate.
@@ -91,16 +95,6 @@ type Sample struct {
 	Value        float64   // the highest dies first
 	Start        time.Time // of the container's life that was measured; zero is not known
 	WindowFilled bool      // the history reaches back as far as the query looks
-}
-
-// Memory is what earlier ticks leave for later ones.
-type Memory struct {
-	LastAct     time.Time            // last begin or end of a live act, of any rule
-	ActSequence string               // the snapshot that the last live act was decided on
-	LastKill    map[string]time.Time // by rule, dry runs too
-	Held        map[Candidate]Hold
-	// DryKilled are the lives that dry runs have ended on paper.
-	DryKilled map[Candidate]time.Time // value: the StartedAt of that life
 }
 
 // Candidate is a container in the eyes of one rule.

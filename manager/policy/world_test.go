@@ -52,8 +52,9 @@ func worlds() *rapid.Generator[World] {
 				At:       epoch.Add(-time.Duration(rapid.IntRange(0, 30).Draw(t, "age")) * time.Second),
 				Sequence: fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "sequence")),
 			},
-			Memory: Memory{LastKill: map[string]time.Time{}, Held: map[Candidate]Hold{}, DryKilled: map[Candidate]time.Time{}},
+			Memory: NewMemory(),
 		}
+		w.Memory.Held = map[Candidate]Hold{}
 		for range rapid.IntRange(0, 1).Draw(t, "keeps") {
 			w.Keep = append(w.Keep, Keep{Min: rapid.IntRange(1, 3).Draw(t, "min")})
 		}
@@ -107,12 +108,51 @@ func worlds() *rapid.Generator[World] {
 					w.Memory.DryKilled[Candidate{rule.Name, id(i)}] = starts[1]
 				}
 			}
+			if rapid.IntRange(0, 3).Draw(t, "relief") == 0 {
+				w.Rules[r].Relief = reliefs().Draw(t, "relief of the rule")
+				w.Memory.Relieving[rule.Name] = relieving(w).Draw(t, "relieving")
+				a.Pressure = rapid.Float64Range(-5, 5).Draw(t, "pressure")
+				a.PressureKnown = rapid.IntRange(0, 3).Draw(t, "pressure known") > 0
+			}
 			w.Answers = append(w.Answers, a)
 		}
 		if rapid.IntRange(0, 3).Draw(t, "tame") > 0 {
 			tame(&w)
 		}
 		return w
+	})
+}
+
+func reliefs() *rapid.Generator[Relief] {
+	return rapid.Custom(func(t *rapid.T) Relief {
+		return Relief{
+			By:          rapid.SampledFrom([]ReliefBy{ByCount, BySum, ByQuery}).Draw(t, "by"),
+			AtLeast:     rapid.SampledFrom([]float64{0, 0.1, 1}).Draw(t, "at least"),
+			After:       rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Second}).Draw(t, "after"),
+			StopAfter:   rapid.IntRange(0, 3).Draw(t, "stop after"),
+			ResumeAfter: rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "resume after"),
+		}
+	})
+}
+
+// relieving draws what a rule remembers of kills in the world w.
+func relieving(w World) *rapid.Generator[Relieving] {
+	return rapid.Custom(func(t *rapid.T) Relieving {
+		s := Relieving{Unrelieved: rapid.IntRange(0, 4).Draw(t, "unrelieved"), StoppedAt: epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "stopped")) * time.Second)}
+		for i := range rapid.IntRange(0, 2).Draw(t, "rounds") {
+			r := Round{
+				ID: uint64(i + 1), Open: rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "open"), Total: rapid.Float64Range(-5, 5).Draw(t, "total"),
+				Ended: epoch.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "ended")) * time.Second),
+			}
+			for _, c := range w.Containers {
+				r.Wanted = append(r.Wanted, Wanted{
+					ID: c.ID, Name: c.Name, Kind: c.Kind, Start: epoch.Add(-time.Hour), Killed: rapid.Bool().Draw(t, "killed"),
+					Value: rapid.SampledFrom([]float64{0, 1, -1, math.Inf(1), math.NaN()}).Draw(t, "wanted value"),
+				})
+			}
+			s.Rounds = append(s.Rounds, r)
+		}
+		return s
 	})
 }
 
