@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -92,9 +93,16 @@ func (c *Collector) Warm(ctx context.Context) {
 	c.note(&outcome{snap: snap, err: err, waited: time.Since(began), loaded: c.config.ModulePresent()})
 }
 
-// scrape takes one snapshot and writes the containers' samples behind b. It
-// always gives an outcome: a failure is one too.
-func (c *Collector) scrape(ctx context.Context, b []byte, openMetrics bool) ([]byte, single) {
+// exposition is what one scrape publishes.
+type exposition struct {
+	c    *Collector
+	rows []row
+	self single
+}
+
+// scrape takes one snapshot. It always gives an exposition: a failure is one
+// too. Nothing in it changes any more, so that writing it needs no lock.
+func (c *Collector) scrape(ctx context.Context) exposition {
 	began := time.Now()
 	snap, err := c.source.Snapshot(ctx)
 	_, sizedAt := c.names.Sizes()
@@ -102,19 +110,26 @@ func (c *Collector) scrape(ctx context.Context, b []byte, openMetrics bool) ([]b
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.note(&o)
+	var rows []row
 	if snap != nil {
-		var rows []row
 		rows, o.omitted, o.unnamed = c.rows(snap)
 		o.shown = len(rows)
 		if found, ok := snap.Host.Get(source.ContainersFound); ok && found > running(snap) {
 			o.omitted += int(found - running(snap))
 		}
-		b = writeFamilies(b, c.families, rows, openMetrics)
-		if c.withErrors {
-			b = writeLabelErrors(b, rows, openMetrics)
-		}
 	}
-	return b, single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors}
+	return exposition{c, rows, single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors}}
+}
+
+// containers writes the containers' samples.
+func (e *exposition) containers(to io.Writer, openMetrics bool) error {
+	w := newTextWriter(to)
+	w.families(e.c.families, e.rows, openMetrics)
+	if e.c.withErrors {
+		w.labelErrors(e.rows, openMetrics)
+	}
+	w.flush()
+	return w.err
 }
 
 // note keeps what is told of the last snapshot, counts a failure and logs it

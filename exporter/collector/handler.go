@@ -8,41 +8,46 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
 
-// maxRunning is how many expositions are made at a time; further scrapes wait.
-const maxRunning = 4
+// maxRunning is how many expositions are made at a time, maxPending how many
+// are being made or on their way to their readers; further scrapes wait.
+const (
+	maxRunning = 4
+	maxPending = 16
+)
+
+// keptBuffer is the largest buffer for an answer that is kept for the next, in
+// bytes: a compressed exposition of 10,000 containers.
+const keptBuffer = 8 << 20
 
 // Handler answers scrapes. gatherers add what is not made from a snapshot: the
 // process' own metrics.
 func (c *Collector) Handler(more prometheus.Gatherer) http.Handler {
 	return &handler{
-		c: c, more: more, slots: make(chan struct{}, maxRunning),
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
-		zippers: sync.Pool{New: func() any {
-			z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
-			if err != nil { // the level is a constant that exists
-				panic(err)
-			}
-			return z
-		}},
+		c: c, more: more, running: make(chan struct{}, maxRunning), pending: make(chan struct{}, maxPending),
+		buffers: make(chan *bytes.Buffer, maxRunning), zippers: make(chan *gzip.Writer, maxRunning),
 	}
 }
 
 type handler struct {
 	c       *Collector
 	more    prometheus.Gatherer
-	slots   chan struct{}
-	buffers sync.Pool
-	zippers sync.Pool
+	running chan struct{}
+	pending chan struct{}
+
+	// Not sync.Pool: that lets go of them at almost every scrape of a large
+	// host, whose snapshot is enough for the garbage collector to run.
+	buffers chan *bytes.Buffer
+	zippers chan *gzip.Writer
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,42 +56,66 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.timeout(r))
+	timeout := h.timeout(r)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
+	if !acquire(ctx, h.pending) {
 		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
 		return
 	}
-	pooled := h.buffers.Get().(*[]byte)
-	body, format, err := h.render(ctx, (*pooled)[:0], expfmt.NegotiateIncludingOpenMetrics(r.Header))
-	*pooled = body
-	<-h.slots
-	defer h.buffers.Put(pooled)
+	defer func() { <-h.pending }()
+	if !acquire(ctx, h.running) {
+		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
+		return
+	}
+	body, packed := h.buffer(), acceptsGzip(r)
+	defer h.release(body)
+	format, err := h.render(ctx, body, expfmt.NegotiateIncludingOpenMetrics(r.Header), packed)
+	<-h.running
 	if err != nil {
 		level.Error(h.c.logger).Log("msg", "making an exposition", "err", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	h.send(w, r, body, format)
-}
-
-func (h *handler) send(w http.ResponseWriter, r *http.Request, body []byte, format expfmt.Format) {
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Set("Vary", "Accept, Accept-Encoding")
-	if !acceptsGzip(r) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.Write(body)
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	if packed {
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	// A reader slower than a whole scrape may take is of no use and keeps
+	// others out. Not every ResponseWriter has deadlines; the server's does.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
+	w.Write(body.Bytes()) // an error means that the reader is gone
+}
+
+// acquire takes a place in slots, or gives up when ctx ends.
+func acquire(ctx context.Context, slots chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (h *handler) buffer() *bytes.Buffer {
+	select {
+	case b := <-h.buffers:
+		b.Reset()
+		return b
+	default:
+		return &bytes.Buffer{}
+	}
+}
+
+func (h *handler) release(b *bytes.Buffer) {
+	if b.Cap() > keptBuffer {
 		return
 	}
-	w.Header().Set("Content-Encoding", "gzip")
-	z := h.zippers.Get().(*gzip.Writer)
-	defer h.zippers.Put(z)
-	z.Reset(w)
-	// An error of either means that the client is gone.
-	if _, err := z.Write(body); err == nil {
-		z.Close()
+	select {
+	case h.buffers <- b:
+	default:
 	}
 }
 
@@ -101,51 +130,82 @@ func (h *handler) timeout(r *http.Request) time.Duration {
 	return h.c.config.Timeout
 }
 
-// render makes an exposition behind b. Containers are written straight as
-// text, the rest by client_golang; formats other than text go through a parse
-// of that text.
-func (h *handler) render(ctx context.Context, b []byte, format expfmt.Format) ([]byte, expfmt.Format, error) {
-	openMetrics := format.FormatType() == expfmt.TypeOpenMetrics
-	b, self := h.c.scrape(ctx, b, openMetrics)
+// render makes an exposition, compressed if packed says so.
+func (h *handler) render(ctx context.Context, to *bytes.Buffer, format expfmt.Format, packed bool) (expfmt.Format, error) {
+	if !packed {
+		return h.text(ctx, to, format)
+	}
+	var z *gzip.Writer
+	select {
+	case z = <-h.zippers:
+		z.Reset(to)
+	default:
+		var err error
+		if z, err = gzip.NewWriterLevel(to, gzip.BestSpeed); err != nil {
+			return format, fmt.Errorf("compressing: %w", err)
+		}
+	}
+	format, err := h.text(ctx, z, format)
+	if err == nil {
+		err = z.Close()
+	}
+	select {
+	case h.zippers <- z:
+	default:
+	}
+	return format, err
+}
+
+// text writes an exposition. Containers are written straight as text, the rest
+// by client_golang; formats other than text go through a parse of that text.
+func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) (expfmt.Format, error) {
+	page := h.c.scrape(ctx)
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(self); err != nil {
-		return b, format, fmt.Errorf("registering a scrape: %w", err)
+	if err := registry.Register(page.self); err != nil {
+		return format, fmt.Errorf("registering a scrape: %w", err)
 	}
 	families, err := prometheus.Gatherers{registry, h.more}.Gather()
 	if err != nil {
-		return b, format, fmt.Errorf("gathering: %w", err)
+		return format, fmt.Errorf("gathering: %w", err)
 	}
-	out := bytes.NewBuffer(b)
+	openMetrics := format.FormatType() == expfmt.TypeOpenMetrics
 	if openMetrics || format.FormatType() == expfmt.TypeTextPlain {
-		enc := expfmt.NewEncoder(out, format)
-		for _, f := range families {
-			if err := enc.Encode(f); err != nil {
-				return out.Bytes(), format, fmt.Errorf("encoding %s: %w", f.GetName(), err)
-			}
+		if err := page.containers(to, openMetrics); err != nil {
+			return format, fmt.Errorf("writing the containers' samples: %w", err)
+		}
+		if err := encode(to, format, families); err != nil {
+			return format, err
 		}
 		if openMetrics {
-			if _, err := expfmt.FinalizeOpenMetrics(out); err != nil {
-				return out.Bytes(), format, fmt.Errorf("ending the exposition: %w", err)
+			if _, err := expfmt.FinalizeOpenMetrics(to); err != nil {
+				return format, fmt.Errorf("ending the exposition: %w", err)
 			}
 		}
-		return out.Bytes(), format, nil
+		return format, nil
+	}
+	var text bytes.Buffer
+	if err := page.containers(&text, false); err != nil {
+		return format, fmt.Errorf("writing the containers' samples: %w", err)
 	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	parsed, err := parser.TextToMetricFamilies(bytes.NewReader(b))
+	parsed, err := parser.TextToMetricFamilies(&text)
 	if err != nil {
-		return b, format, fmt.Errorf("reading the containers' samples again: %w", err)
+		return format, fmt.Errorf("reading the containers' samples again: %w", err)
 	}
 	for _, f := range parsed {
 		families = append(families, f)
 	}
-	out = &bytes.Buffer{}
-	enc := expfmt.NewEncoder(out, format)
+	return format, encode(to, format, families)
+}
+
+func encode(to io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
+	enc := expfmt.NewEncoder(to, format)
 	for _, f := range families {
 		if err := enc.Encode(f); err != nil {
-			return b, format, fmt.Errorf("encoding %s: %w", f.GetName(), err)
+			return fmt.Errorf("encoding %s: %w", f.GetName(), err)
 		}
 	}
-	return out.Bytes(), format, nil
+	return nil
 }
 
 func acceptsGzip(r *http.Request) bool {

@@ -1,13 +1,44 @@
 package collector
 
 import (
+	"io"
 	"strconv"
 	"strings"
 )
 
-// writeFamilies appends the containers' samples in the text format, or in
+// chunk is how much text is handed on at a time: it stays in the processor's
+// cache between being written and being compressed, and a whole exposition in
+// plain text (28 MB with 10,000 containers) is never in memory.
+const chunk = 32 << 10
+
+// textWriter collects text and hands it on in chunks.
+type textWriter struct {
+	to  io.Writer
+	b   []byte
+	err error // the first of to
+}
+
+func newTextWriter(to io.Writer) *textWriter {
+	return &textWriter{to: to, b: make([]byte, 0, chunk+chunk/4)}
+}
+
+// full hands the text on if there is a chunk of it.
+func (w *textWriter) full() {
+	if len(w.b) >= chunk {
+		w.flush()
+	}
+}
+
+func (w *textWriter) flush() {
+	if w.err == nil {
+		_, w.err = w.to.Write(w.b)
+	}
+	w.b = w.b[:0]
+}
+
+// families writes the containers' samples in the text format, or in
 // OpenMetrics, which names a counter without its suffix in HELP and TYPE.
-func writeFamilies(b []byte, families []family, rows []row, openMetrics bool) []byte {
+func (w *textWriter) families(families []family, rows []row, openMetrics bool) {
 	for i := range families {
 		f := &families[i]
 		header := false
@@ -19,36 +50,36 @@ func writeFamilies(b []byte, families []family, rows []row, openMetrics bool) []
 					continue
 				}
 				if !header {
-					b, header = appendHeader(b, &f.Desc, openMetrics), true
+					w.b, header = appendHeader(w.b, &f.Desc, openMetrics), true
 				}
-				b = append(b, f.Name...)
+				b := append(w.b, f.Name...)
 				b = append(b, '{')
 				b = append(b, p.labels(&rows[k])...)
 				b = append(b, p.extra...)
 				b = append(b, '}', ' ')
 				b = appendValue(b, v, p.unit)
-				b = append(b, '\n')
+				w.b = append(b, '\n')
+				w.full()
 			}
 		}
 	}
-	return b
 }
 
-func writeLabelErrors(b []byte, rows []row, openMetrics bool) []byte {
+func (w *textWriter) labelErrors(rows []row, openMetrics bool) {
 	d := labelErrors()
 	header := false
 	for i := range rows {
 		for _, labels := range rows[i].entry.errors {
 			if !header {
-				b, header = appendHeader(b, &d, openMetrics), true
+				w.b, header = appendHeader(w.b, &d, openMetrics), true
 			}
-			b = append(b, d.Name...)
-			b = append(b, '{')
-			b = append(b, labels...)
-			b = append(b, "} 1\n"...)
+			w.b = append(w.b, d.Name...)
+			w.b = append(w.b, '{')
+			w.b = append(w.b, labels...)
+			w.b = append(w.b, "} 1\n"...)
+			w.full()
 		}
 	}
-	return b
 }
 
 func appendHeader(b []byte, d *Desc, openMetrics bool) []byte {
