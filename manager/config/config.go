@@ -79,6 +79,27 @@ type Rule struct {
 	Cooldown time.Duration // after a kill of this rule, before its next
 	MaxKills int           // per tick
 	DryRun   bool
+	Relief   Relief
+}
+
+// ReliefBy is what a rule's pressure is.
+type ReliefBy string
+
+// The three pressures.
+const (
+	ReliefByCount ReliefBy = "count" // how many candidates there are
+	ReliefBySum   ReliefBy = "sum"   // the sum of their values
+	ReliefByQuery ReliefBy = "query" // what Relief.Query says
+)
+
+// Relief is how the effect of a rule's kills is judged.
+type Relief struct {
+	By          ReliefBy
+	Query       string        // PromQL, one number; with ReliefByQuery only
+	AtLeast     float64       // share of the pressure that has to be gone, 0 to 1
+	After       time.Duration // between a kill and the sample that is looked at
+	StopAfter   int           // kills in a row without relief; 0 never stops
+	ResumeAfter time.Duration // one more try after that; 0 is never
 }
 
 // EffectiveMode is the mode that kills of r are made in: live only if nothing
@@ -98,6 +119,9 @@ const (
 	DefaultMaxKillsPerTick = 20
 	DefaultScope           = ScopeManaged
 	DefaultGrace           = 10 * time.Second
+	DefaultReliefBy        = ReliefByCount
+	DefaultStopAfter       = 5
+	DefaultResumeAfter     = 10 * time.Minute
 )
 
 // Load reads and parses the policy file at path.

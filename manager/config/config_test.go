@@ -59,11 +59,23 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Mode: ModeDryRun, Interval: 10 * time.Second, MaxSampleAge: 20 * time.Second, MaxKillsPerTick: 20, Scope: ScopeManaged,
-		Keep:  []Keep{},
-		Rules: []Rule{{Name: "one", Query: "up", Action: ActionStop, Grace: 10 * time.Second, MaxKills: 20}},
+		Keep: []Keep{},
+		Rules: []Rule{{Name: "one", Query: "up", Action: ActionStop, Grace: 10 * time.Second, MaxKills: 20,
+			Relief: Relief{By: ReliefByCount, StopAfter: 5, ResumeAfter: 10 * time.Minute}}},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+func TestRelief(t *testing.T) {
+	c, err := Load("testdata/valid-relief.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Relief{By: ReliefByQuery, Query: "estiba_host_memory_used_bytes", AtLeast: 0.05, After: 30 * time.Second, StopAfter: 3, ResumeAfter: 0}
+	if got := c.Rules[0].Relief; got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 

@@ -154,6 +154,16 @@ func (r *reader) count(n *yaml.Node, path string, min int, to *int) {
 	*to = v
 }
 
+// share reads a number from 0 to 1.
+func (r *reader) share(n *yaml.Node, path string, to *float64) {
+	v, err := strconv.ParseFloat(n.Value, 64)
+	if n.Kind != yaml.ScalarNode || (n.ShortTag() != "!!int" && n.ShortTag() != "!!float") || err != nil || !(v >= 0 && v <= 1) {
+		r.fail(n, path, "want a number from 0 to 1, not %s", describe(n))
+		return
+	}
+	*to = v
+}
+
 // duration reads Prometheus' way of writing one: 10s, 1h30m, 500ms.
 func (r *reader) duration(n *yaml.Node, path string, min time.Duration, to *time.Duration) {
 	if n.Kind != yaml.ScalarNode {

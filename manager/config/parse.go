@@ -140,7 +140,11 @@ func (r *reader) rules(n *yaml.Node, path string, c *Config) []Rule {
 }
 
 func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
-	rule := Rule{Grace: DefaultGrace, MaxKills: c.MaxKillsPerTick}
+	rule := Rule{
+		Grace: DefaultGrace, MaxKills: c.MaxKillsPerTick,
+		Relief: Relief{By: DefaultReliefBy, StopAfter: DefaultStopAfter, ResumeAfter: DefaultResumeAfter},
+	}
+	var relief *yaml.Node
 	r.mapping(n, path, []string{"name", "query", "action"}, map[string]func(*yaml.Node, string){
 		"name": func(n *yaml.Node, p string) {
 			if r.text(n, p, &rule.Name); rule.Name != "" && !ruleName.MatchString(rule.Name) {
@@ -170,8 +174,53 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 			}
 		},
 		"dry_run": func(n *yaml.Node, p string) { r.flag(n, p, &rule.DryRun) },
+		"relief":  func(n *yaml.Node, _ string) { relief = n },
 	})
+	// Compared with the cooldown, so it comes last wherever it stands.
+	if relief != nil {
+		r.relief(relief, join(path, "relief"), &rule)
+	}
 	return rule
+}
+
+func (r *reader) relief(n *yaml.Node, path string, rule *Rule) {
+	to := &rule.Relief
+	r.mapping(n, path, nil, map[string]func(*yaml.Node, string){
+		"by": func(n *yaml.Node, p string) { word(r, n, p, &to.By, ReliefByCount, ReliefBySum, ReliefByQuery) },
+		"query": func(n *yaml.Node, p string) {
+			if r.text(n, p, &to.Query); to.Query != "" {
+				r.number(n, p, to.Query)
+			}
+		},
+		"at_least": func(n *yaml.Node, p string) { r.share(n, p, &to.AtLeast) },
+		"after": func(n *yaml.Node, p string) {
+			r.duration(n, p, 0, &to.After)
+			if to.After > rule.Cooldown {
+				r.fail(n, p, "%s is longer than cooldown %s: the next kills would come before the effect of the last is known", model.Duration(to.After), model.Duration(rule.Cooldown))
+			}
+		},
+		"stop_after":   func(n *yaml.Node, p string) { r.count(n, p, 0, &to.StopAfter) },
+		"resume_after": func(n *yaml.Node, p string) { r.duration(n, p, 0, &to.ResumeAfter) },
+	})
+	switch {
+	case n.Kind != yaml.MappingNode:
+	case to.By == ReliefByQuery && to.Query == "":
+		r.fail(n, join(path, "query"), "is missing; by: query needs it")
+	case to.By != ReliefByQuery && to.Query != "":
+		r.fail(n, join(path, "query"), "stands here without by: query")
+	}
+}
+
+// number refuses what can never give one number.
+func (r *reader) number(n *yaml.Node, path, query string) {
+	expr, err := parser.NewParser(parser.Options{}).ParseExpr(query)
+	if err != nil {
+		r.fail(n, path, "is not PromQL: %v", err)
+		return
+	}
+	if t := expr.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+		r.fail(n, path, "gives a %s, want one number", parser.DocumentedType(t))
+	}
 }
 
 // query refuses what can never give one sample a container.
