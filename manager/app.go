@@ -14,7 +14,6 @@ import (
 
 	"github.com/estiba/estiba/internal/web"
 	"github.com/estiba/estiba/manager/audit"
-	"github.com/estiba/estiba/manager/config"
 	"github.com/estiba/estiba/manager/enforce"
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
@@ -47,6 +46,7 @@ type App struct {
 	// Of the tick loop alone.
 	unfinished []audit.Record // intents of an earlier run without outcome
 	lastResult status.TickResult
+	stopped    map[string]bool // rules that have stopped themselves
 }
 
 func newBrain(o Options) (*brain, error) {
@@ -67,7 +67,7 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{o: o, brain: b, metrics: status.NewMetrics(), store: status.NewStore(), lastResult: status.TickOK}
+	a := &App{o: o, brain: b, metrics: status.NewMetrics(), store: status.NewStore(), lastResult: status.TickOK, stopped: map[string]bool{}}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}
@@ -107,49 +107,47 @@ func (a *App) Reload() error {
 	}
 	names := make([]string, len(l.config.Rules))
 	dry := true
-	for i, r := range l.config.Rules {
+	for i, r := range l.rules {
 		names[i] = r.Name
-		dry = dry && l.config.EffectiveMode(r, a.o.DryRun) == config.ModeDryRun
+		dry = dry && r.Mode == policy.DryRun
 	}
 	a.metrics.Rules(names, l.config.MaxKillsPerTick, dry)
 	a.store.SetDryRun(dry)
 	a.policy.Store(l)
+	a.mu.Lock()
+	a.memory.Resume() // whoever reloads has looked at rules that stopped themselves
+	a.mu.Unlock()
 	return nil
 }
 
 // recall takes over what the record knows of earlier runs.
 func (a *App) recall() {
-	a.memory = policy.Memory{LastKill: map[string]time.Time{}, DryKilled: map[policy.Candidate]time.Time{}}
+	a.memory = policy.NewMemory()
 	for _, rec := range a.audit.Recent() {
 		a.metrics.Remember(rec)
 		a.store.Killed(rec)
 		switch rec.Outcome {
 		case audit.OutcomeDone, audit.OutcomeFailed, audit.OutcomeUnknown, audit.OutcomeDryRun:
-			a.remember(rec.Rule, rec.Mode, rec.Time, "")
+			a.memory.Acted(rec.Rule, rec.Mode, rec.Time, "")
 		}
 		if rec.Outcome == audit.OutcomeDryRun {
 			a.memory.DryKilled[policy.Candidate{Rule: rec.Rule, ID: rec.Container}] = rec.StartedAt
+		}
+		if rec.Mode == policy.Live {
+			a.memory.Relieving[rec.Rule] = policy.Relieving{Unrelieved: rec.Unrelieved, StoppedAt: rec.Time}
+		}
+	}
+	// Kills without relief count on over a restart, or a manager that is
+	// restarted again and again would never stop; old ones say nothing.
+	for _, r := range a.policy.Load().rules {
+		s := a.memory.Relieving[r.Name]
+		if rest := r.Relief.ResumeAfter; rest > 0 && a.o.Now().Sub(s.StoppedAt) > rest {
+			delete(a.memory.Relieving, r.Name)
 		}
 	}
 	a.unfinished = a.audit.Unfinished()
 	if n := a.audit.Skipped(); n > 0 {
 		level.Warn(a.o.Logger).Log("msg", "the audit file has lines that are no records", "file", a.o.AuditFile, "lines", n)
-	}
-}
-
-// remember notes that a rule acted at a time, on the data of a snapshot.
-func (a *App) remember(rule string, mode policy.Mode, at time.Time, sequence string) {
-	if at.After(a.memory.LastKill[rule]) {
-		a.memory.LastKill[rule] = at
-	}
-	if mode != policy.Live {
-		return
-	}
-	if at.After(a.memory.LastAct) {
-		a.memory.LastAct = at
-	}
-	if sequence != "" {
-		a.memory.ActSequence = sequence
 	}
 }
 
@@ -217,11 +215,11 @@ func (a *App) tick(ctx context.Context) {
 	if d.tick.Decided {
 		a.mu.Lock()
 		a.memory.Held = d.tick.Plan.Held
-		a.forget(d.tick.Containers)
+		a.memory.Forget(d.tick.Containers)
+		a.memory.Measured(d.tick.Plan.Measured, d.rules, d.tick.Time)
 		a.mu.Unlock()
-	}
-	for _, v := range d.tick.Plan.Victims {
-		a.order(ctx, l, d, v)
+		a.logRelief(d.tick)
+		a.orderAll(ctx, l, d)
 	}
 	d.tick.Usage, _ = a.brain.client.Usage(ctx, d.tick.Time) // for showing only
 	a.metrics.Tick(d.tick)
@@ -229,19 +227,35 @@ func (a *App) tick(ctx context.Context) {
 	a.logTick(d.tick)
 }
 
-func (a *App) order(ctx context.Context, l *loaded, d decided, v policy.Victim) {
+// orderAll starts what was decided, each rule's kills as one round.
+func (a *App) orderAll(ctx context.Context, l *loaded, d decided) {
 	for i, r := range l.config.Rules {
-		if r.Name != v.Rule.Name {
+		var victims []policy.Victim
+		for _, v := range d.tick.Plan.Victims {
+			if v.Rule.Name == r.Name {
+				victims = append(victims, v)
+			}
+		}
+		if len(victims) == 0 {
 			continue
 		}
+		now := a.o.Now()
+		order := enforce.Order{Action: r.Action, Grace: r.Grace, Query: l.questions[i].Query.String(), Keep: d.keep, Classify: d.classify.classify}
 		a.mu.Lock()
-		a.remember(r.Name, v.Rule.Mode, a.o.Now(), d.sequence)
+		if round, live := d.tick.Plan.Rounds[r.Name]; live {
+			order.Round = a.memory.Open(r.Name, round, len(victims))
+			order.Unrelieved = a.memory.Relieving[r.Name].Unrelieved
+		}
+		a.memory.Acted(r.Name, victims[0].Rule.Mode, now, d.sequence)
 		a.mu.Unlock()
-		a.enforcer.Start(ctx, enforce.Order{
-			Victim: v, Action: r.Action, Grace: r.Grace, Query: l.queries[i].String(),
-			Keep: d.keep, Classify: d.classify.classify,
-		})
-		return
+		for _, v := range victims {
+			order.Victim = v
+			if !a.enforcer.Start(ctx, order) {
+				a.mu.Lock()
+				a.memory.Ended(r.Name, order.Round, v.Container.ID, false, now)
+				a.mu.Unlock()
+			}
+		}
 	}
 }
 
@@ -255,7 +269,7 @@ func (a *App) finish(ctx context.Context) error {
 			a.metrics.Killed(rec)
 			a.store.Killed(rec)
 			a.mu.Lock()
-			a.remember(rec.Rule, rec.Mode, rec.Time, "")
+			a.memory.Acted(rec.Rule, rec.Mode, rec.Time, "")
 			a.mu.Unlock()
 		}
 		a.unfinished = a.unfinished[len(completed):]
@@ -269,43 +283,11 @@ func (a *App) finish(ctx context.Context) error {
 	return nil
 }
 
-// snapshot copies the memory for one decision. After a step of the clock into
-// the past, times that lie ahead count as now: waiting for the clock to come
-// back to them could take for ever.
+// snapshot copies the memory for one decision.
 func (a *App) snapshot() policy.Memory {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.o.Now()
-	if a.memory.LastAct.After(now) {
-		a.memory.LastAct = now
-	}
-	m := a.memory
-	m.LastKill = map[string]time.Time{}
-	for rule, at := range a.memory.LastKill {
-		if at.After(now) {
-			at = now
-			a.memory.LastKill[rule] = now
-		}
-		m.LastKill[rule] = at
-	}
-	m.DryKilled = map[policy.Candidate]time.Time{}
-	for k, v := range a.memory.DryKilled {
-		m.DryKilled[k] = v
-	}
-	return m
-}
-
-// forget drops paper kills of containers that are really gone.
-func (a *App) forget(listed []policy.Container) {
-	there := make(map[string]bool, len(listed))
-	for _, c := range listed {
-		there[c.ID] = true
-	}
-	for k := range a.memory.DryKilled {
-		if !there[k.ID] {
-			delete(a.memory.DryKilled, k)
-		}
-	}
+	return a.memory.At(a.o.Now())
 }
 
 // done takes the end of one order. It runs in the order's goroutine.
@@ -313,8 +295,9 @@ func (a *App) done(r enforce.Result) {
 	rec := r.Record
 	a.mu.Lock()
 	if !r.Begun.IsZero() {
-		a.remember(rec.Rule, rec.Mode, r.Ended, "")
+		a.memory.Acted(rec.Rule, rec.Mode, r.Ended, "")
 	}
+	a.memory.Ended(rec.Rule, r.Round, rec.Container, rec.Outcome == audit.OutcomeDone, r.Ended)
 	if rec.Outcome == audit.OutcomeDryRun {
 		a.memory.DryKilled[policy.Candidate{Rule: rec.Rule, ID: rec.Container}] = rec.StartedAt
 	}
@@ -351,6 +334,21 @@ func keyvals(rec audit.Record) []any {
 		kv = append(kv, "err", rec.Error)
 	}
 	return append(kv, "duration", rec.Duration)
+}
+
+// logRelief says when a rule begins to be stopped, and when no longer.
+func (a *App) logRelief(t status.Tick) {
+	for _, r := range t.Rules {
+		if r.Relief.Stopped == a.stopped[r.Name] {
+			continue
+		}
+		a.stopped[r.Name] = r.Relief.Stopped
+		if r.Relief.Stopped {
+			level.Warn(a.o.Logger).Log("msg", "a rule has stopped itself: its kills brought no relief", "rule", r.Name, "kills_without_relief", r.Relief.Unrelieved)
+		} else {
+			level.Info(a.o.Logger).Log("msg", "a rule that had stopped itself goes on", "rule", r.Name)
+		}
+	}
 }
 
 // logTick says when ticks begin to end otherwise than before, not each time.

@@ -36,18 +36,37 @@ type brain struct {
 
 // loaded is a policy file that has been accepted, with its queries ready.
 type loaded struct {
-	config  *config.Config
-	queries []promql.Expr
+	config    *config.Config
+	questions []promql.Question // of the rule with the same index
+	rules     []policy.Rule
 }
 
-func (b *brain) load(c *config.Config) (*loaded, error) {
+func (b *brain) load(c *config.Config) (*loaded, error) { return load(c, b.client, b.dryRun) }
+
+func load(c *config.Config, client *promql.Client, dryRun bool) (*loaded, error) {
 	l := &loaded{config: c}
 	for _, r := range c.Rules {
-		q, err := b.client.Parse(r.Query)
+		q, err := client.Parse(r.Query)
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: %w", r.Name, err)
 		}
-		l.queries = append(l.queries, q)
+		question := promql.Question{Query: q}
+		if r.Relief.By == config.ReliefByQuery {
+			pressure, err := client.ParseNumber(r.Relief.Query)
+			if err != nil {
+				return nil, fmt.Errorf("rule %s: relief: %w", r.Name, err)
+			}
+			question.Pressure = &pressure
+		}
+		l.questions = append(l.questions, question)
+		l.rules = append(l.rules, policy.Rule{
+			Name: r.Name, For: r.For, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Action: string(r.Action),
+			Mode: policy.Mode(c.EffectiveMode(r, dryRun)),
+			Relief: policy.Relief{
+				By: policy.ReliefBy(r.Relief.By), AtLeast: r.Relief.AtLeast, After: r.Relief.After,
+				StopAfter: r.Relief.StopAfter, ResumeAfter: r.Relief.ResumeAfter,
+			},
+		})
 	}
 	return l, nil
 }
@@ -58,6 +77,7 @@ type decided struct {
 	sequence string // of the snapshot that was decided on
 	classify classifier
 	keep     []policy.Keep
+	rules    []policy.Rule
 }
 
 // decide makes one tick's decision. busy are the containers that the manager
@@ -95,52 +115,87 @@ func (b *brain) decide(ctx context.Context, l *loaded, memory policy.Memory, bus
 	}
 	t.DataKnown, t.DataAge, d.sequence = fresh.Known, fresh.Age, fresh.Sequence
 
-	w := policy.World{
-		Now:    at,
-		Data:   policy.Data{Fresh: fresh.Fresh && err == nil, At: fresh.At, Sequence: fresh.Sequence},
-		Budget: l.config.MaxKillsPerTick,
-		MaxGap: max(2*l.config.Interval, l.config.MaxSampleAge),
-		Memory: memory,
-	}
-	for _, k := range l.config.Keep {
-		w.Keep = append(w.Keep, policy.Keep{Min: k.Min})
-	}
-	d.keep = w.Keep
+	var containers []policy.Container
 	for _, c := range list {
 		p := d.classify.classify(c)
 		if busy(c.ID) {
 			p.State = policy.Dying
 		}
-		w.Containers = append(w.Containers, p)
+		containers = append(containers, p)
 	}
-	var answers []promql.Result
+	var results []promql.Result
 	if t.Result != status.TickPrometheusError {
-		answers = b.client.Ask(ctx, l.queries, at)
+		results = b.client.Ask(ctx, l.questions, at)
 	}
+	answers := make([]policy.Answer, len(l.config.Rules))
 	for i, r := range l.config.Rules {
-		mode := policy.Mode(l.config.EffectiveMode(r, b.dryRun))
-		w.Rules = append(w.Rules, policy.Rule{
-			Name: r.Name, For: r.For, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Mode: mode, Action: string(r.Action),
-		})
-		state := status.RuleState{Name: r.Name, Query: l.queries[i].String(), Mode: mode, Action: string(r.Action)}
-		answer := policy.Answer{Unusable: true}
-		if answers != nil {
-			answer = answers[i].Answer
-			if err := answers[i].Err; err != nil {
+		state := status.RuleState{
+			Name: r.Name, Query: l.questions[i].Query.String(), Action: string(r.Action),
+			Mode: policy.Mode(l.config.EffectiveMode(r, b.dryRun)),
+		}
+		answers[i] = policy.Answer{Unusable: true}
+		if results != nil {
+			answers[i] = results[i].Answer
+			if err := results[i].Err; err != nil {
 				state.Error = err.Error()
-				if answers[i].Failed {
+				if results[i].Failed {
 					fail(status.TickPrometheusError, fmt.Errorf("rule %s: %w", r.Name, err))
 				}
+			}
+			if err := results[i].PressureErr; err != nil {
+				state.Relief.Error = err.Error()
 			}
 		} else {
 			state.Error = t.Error
 		}
-		w.Answers = append(w.Answers, answer)
 		t.Rules = append(t.Rules, state)
 	}
+	fresh.Fresh = fresh.Fresh && err == nil
+	w := l.world(at, fresh, containers, answers, memory)
+	d.keep, d.rules = w.Keep, w.Rules
 	t.Plan = b.settle(ctx, &w)
 	t.Containers, t.Listed, t.Decided = w.Containers, true, true
+	l.relief(t, w)
 	return d
+}
+
+// world is what a decision is made on. A decision over the past is made on the
+// same.
+func (l *loaded) world(at time.Time, fresh promql.Freshness, containers []policy.Container, answers []policy.Answer, memory policy.Memory) policy.World {
+	c := l.config
+	w := policy.World{
+		Now: at, Containers: containers, Answers: answers, Rules: l.rules, Memory: memory,
+		Data:   policy.Data{Fresh: fresh.Fresh, At: fresh.At, Sequence: fresh.Sequence},
+		Budget: c.MaxKillsPerTick,
+		MaxGap: max(2*c.Interval, c.MaxSampleAge),
+	}
+	for _, k := range c.Keep {
+		w.Keep = append(w.Keep, policy.Keep{Min: k.Min})
+	}
+	return w
+}
+
+// relief shows what is known of the effect of each rule's kills.
+func (l *loaded) relief(t *status.Tick, w policy.World) {
+	memory := w.Memory.At(w.Now)
+	memory.Measured(t.Plan.Measured, w.Rules, w.Now)
+	for i, r := range w.Rules {
+		s, known := &t.Rules[i].Relief, memory.Relieving[r.Name]
+		s.By, s.StopAfter, s.Unrelieved, s.Stopped = string(r.Relief.By), r.Relief.StopAfter, known.Unrelieved, r.Relief.Stopped(known)
+		if q := l.questions[i].Pressure; q != nil {
+			s.Query = q.String()
+		}
+		if known.Measured {
+			s.Ratio = &known.Ratio
+		}
+		if a := w.Answers[i]; a.PressureKnown {
+			s.Pressure = &a.Pressure
+		}
+		if s.Stopped && r.Relief.ResumeAfter > 0 {
+			at := known.StoppedAt.Add(r.Relief.ResumeAfter).UTC()
+			s.ResumesAt = &at
+		}
+	}
 }
 
 func (b *brain) list(ctx context.Context) ([]dockerclient.Container, error) {

@@ -28,7 +28,7 @@ func plan(ctx context.Context, o Options, output string, stdout io.Writer) error
 	if err != nil {
 		return err
 	}
-	t := b.decide(ctx, l, policy.Memory{}, func(string) bool { return false }).tick
+	t := b.decide(ctx, l, policy.NewMemory(), func(string) bool { return false }).tick
 	t.Usage, _ = b.client.Usage(ctx, t.Time)
 	dry := true
 	for _, r := range c.Rules {

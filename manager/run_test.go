@@ -30,6 +30,19 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
+func post(t *testing.T, url string) {
+	t.Helper()
+	resp, err := http.Post(url, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(resp.Body)
+		t.Fatalf("%s answered %d: %s", url, resp.StatusCode, body)
+	}
+}
+
 func readAudit(t *testing.T, path string) []audit.Record {
 	t.Helper()
 	data, err := os.ReadFile(path)

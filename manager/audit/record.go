@@ -53,6 +53,9 @@ type Record struct {
 	Reason    policy.Reason `json:"reason"`
 	Mode      policy.Mode   `json:"mode"`
 	Action    string        `json:"action"`
+	// Unrelieved is how many kills of the rule in a row had brought no relief
+	// when this one was decided.
+	Unrelieved int `json:"kills_without_relief,omitempty"`
 
 	// In outcomes only.
 	Outcome  Outcome       `json:"outcome,omitempty"`

@@ -40,6 +40,10 @@ type Order struct {
 	Grace  time.Duration
 	Query  string
 	Keep   []policy.Keep
+	// Round and Unrelieved are the memory's; see policy.Memory.Open and
+	// audit.Record.
+	Round      uint64
+	Unrelieved int
 	// Classify turns the Engine's description into the policy's, as it was
 	// done for the decision.
 	Classify func(dockerclient.Container) policy.Container
@@ -49,6 +53,7 @@ type Order struct {
 // recording it.
 type Result struct {
 	Record    audit.Record
+	Round     uint64 // of the order
 	RecordErr error
 	Begun     time.Time // of the act; zero when nothing was done
 	Ended     time.Time
@@ -111,6 +116,7 @@ func (e *Enforcer) Start(ctx context.Context, order Order) bool {
 		defer e.wg.Done()
 		e.slots <- struct{}{}
 		r := e.carryOut(context.WithoutCancel(ctx), order)
+		r.Round = order.Round
 		<-e.slots
 		e.settle(id, r)
 		e.o.Done(r)
@@ -150,6 +156,7 @@ func (e *Enforcer) carryOut(ctx context.Context, order Order) Result {
 		Time: begun.UTC(), KillID: killID(), Rule: v.Rule.Name, Kind: string(v.Container.Kind),
 		Container: v.Container.ID, StartedAt: v.Container.StartedAt.UTC(), Name: v.Container.Name, Image: v.Container.Image,
 		Value: v.Value, Query: order.Query, Reason: policy.Chosen, Mode: v.Rule.Mode, Action: string(order.Action),
+		Unrelieved: order.Unrelieved,
 	}
 	if err := e.o.Record.Intent(rec); err != nil {
 		rec.Phase, rec.Outcome, rec.Error = audit.Done, audit.OutcomeNoRecord, err.Error()

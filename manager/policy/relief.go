@@ -53,6 +53,8 @@ type Wanted struct {
 type Relieving struct {
 	Rounds     []Round // not measured yet, the oldest first
 	Unrelieved int     // kills in a row without relief
+	Measured   bool    // Ratio means something
+	Ratio      float64 // of the last measurement
 	StoppedAt  time.Time
 }
 
@@ -83,7 +85,7 @@ func (s Relieving) after(m Measurement, r Relief, now time.Time) Relieving {
 			rest = append(rest, one)
 		}
 	}
-	s.Rounds = rest
+	s.Rounds, s.Measured, s.Ratio = rest, true, m.Ratio
 	if m.Relieved {
 		s.Unrelieved, s.StoppedAt = 0, time.Time{}
 		return s

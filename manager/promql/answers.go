@@ -17,13 +17,22 @@ type Result struct {
 	Err    error         // why it is unusable
 	Failed bool          // Prometheus itself failed, as opposed to answering nonsense
 	Reach  time.Duration // how far back the query looks
+	// PressureErr is why the rule's pressure is not known, when it was asked.
+	PressureErr error
 }
 
-// Ask evaluates all queries at one moment, side by side, with the start and
+// Question is what a rule asks.
+type Question struct {
+	Query Expr
+	// Pressure is one number; nil asks for none.
+	Pressure *Expr
+}
+
+// Ask evaluates all questions at one moment, side by side, with the start and
 // the history of every container they name.
-func (c *Client) Ask(ctx context.Context, queries []Expr, at time.Time) []Result {
-	results := make([]Result, len(queries))
-	rows := make([][]Row, len(queries))
+func (c *Client) Ask(ctx context.Context, questions []Question, at time.Time) []Result {
+	results := make([]Result, len(questions))
+	rows := make([][]Row, len(questions))
 	var starts map[string]time.Time
 	var startsErr error
 	var wg sync.WaitGroup
@@ -32,13 +41,25 @@ func (c *Client) Ask(ctx context.Context, queries []Expr, at time.Time) []Result
 		defer wg.Done()
 		starts, startsErr = c.starts(ctx, at)
 	}()
-	for i, q := range queries {
+	for i, question := range questions {
+		q := question.Query
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			if rows[i], results[i].Err = c.Vector(ctx, q, at); results[i].Err == nil {
 				results[i].Reach, results[i].Err = c.recorded.reachOf(ctx, c.api, q, at)
 			}
+		}()
+	}
+	pressures := make([]*float64, len(questions))
+	for i, question := range questions {
+		if question.Pressure == nil {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			pressures[i], results[i].PressureErr = c.number(ctx, *question.Pressure, at)
 		}()
 	}
 	wg.Wait()
@@ -64,6 +85,9 @@ func (c *Client) Ask(ctx context.Context, queries []Expr, at time.Time) []Result
 			r.Answer = policy.Answer{Unusable: true}
 			r.Failed = !errors.Is(r.Err, ErrUnusable)
 		}
+		if p := pressures[i]; p != nil {
+			r.Answer.Pressure, r.Answer.PressureKnown = *p, true
+		}
 	}
 	return results
 }
@@ -78,6 +102,21 @@ func samples(rows []Row, starts map[string]time.Time, h history) ([]policy.Sampl
 		list = append(list, policy.Sample{ID: id, Value: row.Value, Start: starts[id], WindowFilled: h.filled(id)})
 	}
 	return list, nil
+}
+
+// number asks for exactly one finite number.
+func (c *Client) number(ctx context.Context, query Expr, at time.Time) (*float64, error) {
+	rows, err := c.Vector(ctx, query, at)
+	if err != nil {
+		return nil, fmt.Errorf("pressure: %w", err)
+	}
+	if len(rows) != 1 {
+		return nil, fmt.Errorf("%w: pressure: %d samples, want one", ErrUnusable, len(rows))
+	}
+	if v := rows[0].Value; !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return &v, nil
+	}
+	return nil, fmt.Errorf("%w: pressure: not a finite number", ErrUnusable)
 }
 
 const startQuery = `estiba_container_start_time_seconds`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -86,6 +87,16 @@ func (c *Client) Vector(ctx context.Context, query Expr, at time.Time) ([]Row, e
 		rows = append(rows, Row{Labels: s.Metric, Value: float64(s.Value)})
 	}
 	return rows, nil
+}
+
+// ParseNumber prepares a query that gives one number, be it a scalar or a
+// vector.
+func (c *Client) ParseNumber(query string) (Expr, error) {
+	e, err := c.Parse(query)
+	if err != nil || !e.scalar {
+		return e, err
+	}
+	return c.Parse("vector(" + strings.TrimSpace(query) + "\n)")
 }
 
 // Parse prepares a query for this client's host.

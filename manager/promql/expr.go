@@ -11,9 +11,10 @@ import (
 
 // Expr is a query that has been parsed once.
 type Expr struct {
-	text  string
-	names []string      // metric names that its selectors ask for
-	reach time.Duration // how far into the past it looks on its own
+	text   string
+	scalar bool          // gives a number, not a vector
+	names  []string      // metric names that its selectors ask for
+	reach  time.Duration // how far into the past it looks on its own
 }
 
 // String is the query as it is sent to Prometheus.
@@ -31,7 +32,7 @@ func ParseExpr(query, host string) (Expr, error) {
 			return Expr{}, err
 		}
 	}
-	e := Expr{text: strings.TrimSpace(query)}
+	e := Expr{text: strings.TrimSpace(query), scalar: tree.Type() == parser.ValueTypeScalar}
 	if host != "" {
 		e.text = tree.String()
 	}

@@ -87,6 +87,48 @@ func parse(t *testing.T, query, host string) Expr {
 	return e
 }
 
+func questions(queries ...Expr) []Question {
+	list := make([]Question, len(queries))
+	for i, q := range queries {
+		list[i].Query = q
+	}
+	return list
+}
+
+// A pressure is exactly one finite number, or it is not known.
+func TestPressure(t *testing.T) {
+	for name, c := range map[string]struct {
+		query, body string
+		known       bool
+	}{
+		"a number":        {"load", vector(sample("7.5")), true},
+		"a scalar":        {"scalar(load)", vector(sample("7.5")), true},
+		"nothing":         {"load", vector(), false},
+		"two":             {"load", vector(sample("7.5", "a=1"), sample("7.5", "a=2")), false},
+		"NaN":             {"load", vector(sample("NaN")), false},
+		"Prometheus down": {"load", "500", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &liar{answers: map[string]string{"load": c.body}, queries: make(chan string, 10)}
+			p := client(t, l, "")
+			e, err := p.ParseNumber(c.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := p.Ask(context.Background(), []Question{{Query: parse(t, "usage", ""), Pressure: &e}}, now)[0]
+			if r.Err != nil || r.Answer.PressureKnown != c.known || (r.PressureErr == nil) != c.known {
+				t.Errorf("%+v", r)
+			}
+			if c.known && r.Answer.Pressure != 7.5 {
+				t.Errorf("pressure %v", r.Answer.Pressure)
+			}
+			if c.query != "load" && e.String() != "vector(scalar(load)\n)" {
+				t.Errorf("asks %q", e)
+			}
+		})
+	}
+}
+
 func TestLies(t *testing.T) {
 	const id = "id=aaaaaaaaaaaa"
 	starts := vector(sample("1799999000.5", id))
@@ -109,7 +151,7 @@ func TestLies(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			p := client(t, &liar{answers: map[string]string{"usage": c.body, "start_time": starts}}, "")
-			r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]
+			r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]
 			if !r.Answer.Unusable || r.Err == nil || len(r.Answer.Samples) != 0 {
 				t.Fatalf("believed: %+v", r)
 			}
@@ -120,7 +162,7 @@ func TestLies(t *testing.T) {
 	}
 	t.Run("the truth", func(t *testing.T) {
 		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id), sample("NaN", "id=bbbbbbbbbbbb")), "start_time": starts}}, "")
-		r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]
+		r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]
 		if r.Err != nil || len(r.Answer.Samples) != 2 {
 			t.Fatalf("%+v", r)
 		}
@@ -134,20 +176,20 @@ func TestLies(t *testing.T) {
 	})
 	t.Run("one rule fails, the other does not", func(t *testing.T) {
 		p := client(t, &liar{answers: map[string]string{"bad": "500", "usage": vector(sample("3", id)), "start_time": starts}}, "")
-		r := p.Ask(context.Background(), []Expr{parse(t, "bad", ""), parse(t, "usage", "")}, now)
+		r := p.Ask(context.Background(), questions(parse(t, "bad", ""), parse(t, "usage", "")), now)
 		if !r[0].Failed || r[1].Err != nil {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("starts are not known", func(t *testing.T) {
 		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": "500"}}, "")
-		if r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]; !r.Answer.Unusable {
+		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Unusable {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("two starts of one id", func(t *testing.T) {
 		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": vector(sample("1", id, "name=a"), sample("2", id, "name=b"))}}, "")
-		if r := p.Ask(context.Background(), []Expr{parse(t, "usage", "")}, now)[0]; !r.Answer.Samples[0].Start.IsZero() {
+		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Samples[0].Start.IsZero() {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -249,7 +291,7 @@ func TestWindowOfRecordingRules(t *testing.T) {
 		l.answers["min_over_time"] = vector(sample(oldest))
 		l.answers["count_over_time"] = vector(sample(own), sample(container, id))
 		l.answers["estiba_container_start_time_seconds"] = vector(sample("1799999000", id))
-		return client(t, l, "").Ask(context.Background(), []Expr{parse(t, "x:class", "")}, now)[0]
+		return client(t, l, "").Ask(context.Background(), questions(parse(t, "x:class", "")), now)[0]
 	}
 	for _, c := range []struct {
 		oldest, own, container string

@@ -22,6 +22,9 @@ const (
 	nameProtected     = "estiba_manager_protected"
 	nameBudget        = "estiba_manager_kill_budget_remaining"
 	nameDryRun        = "estiba_manager_dry_run"
+	nameRelief        = "estiba_manager_kill_relief_ratio"
+	nameUnrelieved    = "estiba_manager_kills_without_relief"
+	nameStopped       = "estiba_manager_rule_stopped"
 	nameAuditFailures = "estiba_manager_audit_append_failures_total"
 	nameReload        = "estiba_manager_config_last_reload_successful"
 	nameBuildInfo     = "estiba_manager_build_info"
@@ -39,6 +42,9 @@ func Descriptors() []Descriptor {
 		{nameKills, "counter", "Orders to kill that have ended, by outcome.", []string{"rule", "kind", "mode", "outcome"}},
 		{nameKillDuration, "histogram", "Time from the intent to the outcome of live kills that were done.", nil},
 		{nameRecentKill, "gauge", "Unix time of each of the last kills, at most 50.", []string{"kill_id", "rule", "kind", "id", "name", "mode", "outcome"}},
+		{nameRelief, "gauge", "Share of a rule's pressure that the last kills took away, measured on a newer sample: 1 all, 0 nothing, below 0 when it grew.", []string{"rule", "kind"}},
+		{nameUnrelieved, "gauge", "Kills of a rule in a row that brought no relief; those of one tick count as one.", []string{"rule"}},
+		{nameStopped, "gauge", "1 when the rule has stopped itself because its kills brought no relief, else 0.", []string{"rule"}},
 		{nameContainers, "gauge", "Containers in scope in the Engine's list at the last tick.", []string{"kind", "state"}},
 		{nameProtected, "gauge", "1 for each reason that a container is never acted on.", []string{"id", "name", "why"}},
 		{nameBudget, "gauge", "What was left of max_kills_per_tick after the last tick.", nil},

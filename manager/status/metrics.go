@@ -38,18 +38,19 @@ const maxRecent = 50
 type Metrics struct {
 	Registry *prometheus.Registry
 
-	ticks         *prometheus.CounterVec
-	tickDuration  prometheus.Histogram
-	lastSuccess   prometheus.Gauge
-	dataAge       prometheus.Gauge
-	decisions     *prometheus.CounterVec
-	kills         *prometheus.CounterVec
-	killDuration  prometheus.Histogram
-	containers    *prometheus.GaugeVec
-	budget        prometheus.Gauge
-	dryRun        prometheus.Gauge
-	auditFailures prometheus.Counter
-	reload        prometheus.Gauge
+	ticks                       *prometheus.CounterVec
+	tickDuration                prometheus.Histogram
+	lastSuccess                 prometheus.Gauge
+	dataAge                     prometheus.Gauge
+	decisions                   *prometheus.CounterVec
+	kills                       *prometheus.CounterVec
+	killDuration                prometheus.Histogram
+	relief, unrelieved, stopped *prometheus.GaugeVec
+	containers                  *prometheus.GaugeVec
+	budget                      prometheus.Gauge
+	dryRun                      prometheus.Gauge
+	auditFailures               prometheus.Counter
+	reload                      prometheus.Gauge
 
 	mu        sync.Mutex
 	recent    []audit.Record
@@ -85,6 +86,7 @@ func NewMetrics() *Metrics {
 	m.decisions = counter(nameDecisions)
 	m.kills = counter(nameKills)
 	m.killDuration = histogram(nameKillDuration, []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60})
+	m.relief, m.unrelieved, m.stopped = gauge(nameRelief), gauge(nameUnrelieved), gauge(nameStopped)
 	m.containers = gauge(nameContainers)
 	m.budget = gauge(nameBudget).WithLabelValues()
 	m.dryRun = gauge(nameDryRun).WithLabelValues()
@@ -109,7 +111,11 @@ func kinds() []container.Kind { return append(container.Kinds(), container.KindN
 // Rules creates every series of each rule at 0: a counter that is born at 1
 // shows no increase. Series of rules that are gone stay.
 func (m *Metrics) Rules(names []string, budget int, dryRun bool) {
+	m.unrelieved.Reset()
+	m.stopped.Reset()
 	for _, rule := range names {
+		m.unrelieved.WithLabelValues(rule).Set(0)
+		m.stopped.WithLabelValues(rule).Set(0)
 		m.decisions.WithLabelValues(rule, string(policy.Kill), string(policy.Chosen))
 		for _, reason := range policy.Guards() {
 			m.decisions.WithLabelValues(rule, string(policy.Spare), string(reason))
@@ -177,6 +183,15 @@ func (m *Metrics) Tick(t Tick) {
 		return
 	}
 	m.budget.Set(float64(t.Plan.BudgetLeft))
+	for _, r := range t.Rules {
+		m.unrelieved.WithLabelValues(r.Name).Set(float64(r.Relief.Unrelieved))
+		m.stopped.WithLabelValues(r.Name).Set(truth(r.Relief.Stopped))
+	}
+	for _, one := range t.Plan.Measured {
+		for kind, ratio := range one.ByKind {
+			m.relief.WithLabelValues(one.Rule, string(kind)).Set(ratio)
+		}
+	}
 	for _, d := range t.Plan.Decisions {
 		m.decisions.WithLabelValues(d.Rule, string(d.Verdict), string(d.Reason)).Inc()
 	}

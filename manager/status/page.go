@@ -96,6 +96,7 @@ func functions(now time.Time) template.FuncMap {
 			}
 			return fmt.Sprintf("%.4g", *v)
 		},
+		"share":   func(v *float64) string { return fmt.Sprintf("%.0f %%", 100**v) },
 		"seconds": func(v float64) string { return fmt.Sprintf("%.1f s", v) },
 		"age":     func(v *float64) float64 { return *v },
 		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },

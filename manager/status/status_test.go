@@ -31,13 +31,15 @@ func exampleTick() Tick {
 		Plan: policy.Plan{
 			BudgetLeft: 19,
 			Victims:    []policy.Victim{{Container: kill}},
+			Measured:   []policy.Measurement{{Rule: "surplus", Ratio: 0.5, ByKind: map[container.Kind]float64{container.KindCPU: 0.25}}},
 			Decisions: []policy.Decision{
 				{Rule: "surplus", Verdict: policy.Kill, Reason: policy.Chosen, Container: kill, Value: 60, Rank: 1},
 				{Rule: "surplus", Verdict: policy.Spare, Reason: policy.AlreadyGone, Container: policy.Container{ID: "cccccccccccc"}, Rank: 2},
 				{Verdict: policy.Spare, Reason: policy.NotSelected, Container: safe},
 			},
 		},
-		Rules: []RuleState{{Name: "surplus", Query: `up{a="<x>"}`, Mode: policy.Live, Action: "remove"}},
+		Rules: []RuleState{{Name: "surplus", Query: `up{a="<x>"}`, Mode: policy.Live, Action: "remove",
+			Relief: ReliefState{By: "count", Unrelieved: 5, StopAfter: 5, Stopped: true, ResumesAt: &at}}},
 		Usage: map[string]promql.Usage{strings.Repeat("a", 12): {Class: "high", CPUPercent: &cpu, MemoryPercent: &memory}},
 	}
 }
@@ -116,6 +118,37 @@ func TestEveryCounterStartsAtZero(t *testing.T) {
 	}
 }
 
+func TestReliefIsPublished(t *testing.T) {
+	m := NewMetrics()
+	m.Rules([]string{"surplus", "other"}, 20, false)
+	m.Tick(exampleTick())
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, s := range f.GetMetric() {
+			key := f.GetName()
+			for _, l := range s.GetLabel() {
+				key += " " + l.GetValue()
+			}
+			got[key] = s.GetGauge().GetValue()
+		}
+	}
+	for key, want := range map[string]float64{
+		nameRelief + " cpu surplus": 0.25, nameUnrelieved + " surplus": 5, nameStopped + " surplus": 1, nameStopped + " other": 0,
+	} {
+		if v, ok := got[key]; !ok || v != want {
+			t.Errorf("%s = %v, %v, want %v", key, v, ok, want)
+		}
+	}
+	m.Rules([]string{"other"}, 20, false)
+	if series(t, m, nameStopped) != 1 {
+		t.Error("a rule that is gone from the policy is still published as stopped")
+	}
+}
+
 func TestRecentKillsAreBounded(t *testing.T) {
 	m := NewMetrics()
 	for i := range 70 {
@@ -161,7 +194,7 @@ func TestPages(t *testing.T) {
 	store.Tick(exampleTick())
 	store.Killed(kill(1))
 	code, page, header := fetch("GET", "/")
-	for _, want := range []string{"old&lt;b&gt;", "chosen", "12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1"} {
+	for _, want := range []string{"stopped itself", "tries once more at 12:00:00", "old&lt;b&gt;", "chosen", "12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page (%d) lacks %q", code, want)
 		}

@@ -33,4 +33,18 @@ type RuleState struct {
 	Mode   policy.Mode `json:"mode"`
 	Action string      `json:"action"`
 	Error  string      `json:"error,omitempty"` // why its answer was of no use
+	Relief ReliefState `json:"relief"`
+}
+
+// ReliefState is what is known of the effect of a rule's kills.
+type ReliefState struct {
+	By         string     `json:"by"`                   // count, sum or query
+	Query      string     `json:"query,omitempty"`      // of the pressure, with by query
+	Pressure   *float64   `json:"pressure,omitempty"`   // what it says now
+	Ratio      *float64   `json:"ratio"`                // of the last measurement; null before the first
+	Unrelieved int        `json:"kills_without_relief"` // in a row
+	StopAfter  int        `json:"stop_after"`           // 0 never
+	Stopped    bool       `json:"stopped"`
+	ResumesAt  *time.Time `json:"resumes_at,omitempty"` // when a stopped rule may try once more
+	Error      string     `json:"error,omitempty"`      // why the pressure is not known
 }
