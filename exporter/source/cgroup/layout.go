@@ -73,8 +73,62 @@ type place struct {
 	cpuacct, cpu, memory, blkio string
 }
 
-// locate finds the container's own cgroups from the membership of its first
-// process and of its shim.
+// key names the place: two containers of the same key share their cgroups.
+func (p place) key() string {
+	for _, dir := range [...]string{p.v2, p.cpuacct, p.memory} {
+		if dir != "" {
+			return dir
+		}
+	}
+	return p.cpu + p.blkio
+}
+
+// commonMembership is the lowest cgroup of each hierarchy that holds all
+// children of a shim: of a container its own, of a pod, whose containers have
+// one shim, the pod's. A child still in the shim's own cgroup does not count:
+// it is the runtime, about to move. whole: there is none such.
+func commonMembership(children map[identity]membership, shim membership) (common membership, whole bool) {
+	common, whole = membership{}, true
+	for _, child := range children {
+		for controller, at := range child {
+			if at == "/" || at == shim[controller] {
+				whole = false
+				continue
+			}
+			if was, ok := common[controller]; ok {
+				at = commonPath(was, at)
+			}
+			common[controller] = at
+		}
+	}
+	return common, whole
+}
+
+// commonPath is the longest path that both are below; "/" in the end.
+func commonPath(a, b string) string {
+	if a == b {
+		return a
+	}
+	end := 0
+	for i := 0; ; i++ {
+		if i == len(a) || i == len(b) {
+			if (i == len(a) || a[i] == '/') && (i == len(b) || b[i] == '/') {
+				end = i
+			}
+			break
+		}
+		if a[i] != b[i] {
+			break
+		}
+		if a[i] == '/' {
+			end = i
+		}
+	}
+	return path.Clean("/" + a[:end])
+}
+
+// locate finds the container's own cgroups from the membership that its
+// processes have in common and of its shim.
 func (l layout) locate(id string, first, shim membership) place {
 	var p place
 	at := func(controller string) (string, string) {
@@ -110,7 +164,7 @@ func (l layout) locate(id string, first, shim membership) place {
 	return p
 }
 
-// ownPath is the container's part of its first process' path: up to the
+// ownPath is the container's part of its processes' path: up to the
 // component that carries its id, since an init such as systemd moves itself
 // further down. Without the id in it, it is the whole path if the shim is
 // elsewhere: then it is not shared with the rest of the host.

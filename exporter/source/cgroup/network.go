@@ -13,10 +13,12 @@ import (
 func (s *Source) network(pid, shim int, c *source.Container) {
 	own, err := os.Readlink(s.procPath(pid, "ns/net"))
 	if err != nil {
+		s.lacking(LackNetwork, err)
 		return
 	}
 	engine, err := os.Readlink(s.procPath(shim, "ns/net"))
 	if err != nil {
+		s.lacking(LackNetwork, err)
 		return
 	}
 	if own == engine || own == s.hostNetwork {

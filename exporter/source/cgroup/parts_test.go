@@ -125,7 +125,7 @@ func TestParseShimArgs(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	const rest = " S 7 1 1 0 -1 0 1 2 3 4 10 20 30 40 20 0 5 0 12345 4096 17 18446744073709551615 0"
 	for _, comm := range []string{"sh", "a b", ") S 1 (", "(((", "x)\n(y"} {
-		p, err := parseStat([]byte("42 (" + comm + ")" + rest))
+		p, err := parseStat([]byte("42 ("+comm+")"+rest), "sh")
 		if err != nil || p.pid != 42 || p.comm != comm || p.parent != 7 || p.minor != 3 || p.major != 7 || p.cpu != 100 ||
 			p.threads != 5 || p.start != 12345 || p.vsz != 4096 || p.rss != 17 {
 			t.Errorf("comm %q: %+v, %v", comm, p, err)
@@ -133,7 +133,7 @@ func TestParseStat(t *testing.T) {
 	}
 	whole := "42 (sh)" + rest
 	for n := range len("42 (sh) S 7 1 1 0 -1 0 1 2 3 4 10 20 30 40 20 0 5 0 12345 4096") {
-		if _, err := parseStat([]byte(whole[:n])); err == nil {
+		if _, err := parseStat([]byte(whole[:n]), ""); err == nil {
 			t.Errorf("accepted %q", whole[:n])
 		}
 	}

@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
+
+	"github.com/estiba/estiba/exporter/source"
 )
 
 // userHZ is the unit of times in /proc/PID/stat and /proc/stat: fixed at 100
 // on every architecture that Linux shows to user space today (times(2)).
 const (
-	userHZ  = 100
-	tickNS  = 1e9 / userHZ
-	maxFile = 1 << 20 // no file of a process or a cgroup that is read here comes near
+	userHZ = 100
+	tickNS = 1e9 / userHZ
 )
 
 // identity tells two processes with the same PID apart.
@@ -38,53 +39,12 @@ type process struct {
 	major   uint64
 }
 
-// reader reads small files into one buffer that it reuses.
-type reader struct{ buf []byte }
-
-var errTooLong = errors.New("file is longer than it can be")
-
-// read returns the content of path; it is valid until the next call.
-func (r *reader) read(path string) ([]byte, error) {
-	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer syscall.Close(fd)
-	if r.buf == nil {
-		r.buf = make([]byte, 16<<10)
-	}
-	n := 0
-	for {
-		if n == len(r.buf) {
-			if n >= maxFile {
-				return nil, &os.PathError{Op: "read", Path: path, Err: errTooLong}
-			}
-			r.buf = append(r.buf, make([]byte, len(r.buf))...)
-		}
-		m, err := syscall.Read(fd, r.buf[n:])
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "read", Path: path, Err: err}
-		}
-		if m == 0 {
-			return r.buf[:n], nil
-		}
-		n += m
-	}
-}
-
-// gone tells whether err says that the process or cgroup has just ended.
-func gone(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENODEV)
-}
-
 var errStat = errors.New("not the format of proc_pid_stat(5)")
 
 // parseStat reads /proc/PID/stat. comm may hold any byte, brackets too: the
-// fields begin behind the last one.
-func parseStat(b []byte) (process, error) {
+// fields begin behind the last one. A comm equal to the one given shares its
+// memory.
+func parseStat(b []byte, comm string) (process, error) {
 	var p process
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if open < 2 || end < open || end+2 > len(b) {
@@ -95,7 +55,9 @@ func parseStat(b []byte) (process, error) {
 		return p, errStat
 	}
 	p.pid = int(pid)
-	p.comm = string(b[open+1 : end])
+	if p.comm = comm; string(b[open+1:end]) != comm {
+		p.comm = string(b[open+1 : end])
+	}
 	field := 3
 	for rest := b[end+2:]; len(rest) > 0; field++ {
 		word := rest
@@ -179,6 +141,13 @@ func value(b []byte, key string) (uint64, bool) {
 	return 0, false
 }
 
+// statFile is the stat of a process that was there in the last snapshot.
+type statFile struct {
+	file file
+	last process
+	seen uint64 // sequence of the snapshot that read it last
+}
+
 // processes reads the stat of every process. One that ends meanwhile is left out.
 func (s *Source) processes() ([]process, error) {
 	dir, err := os.Open(s.config.ProcFS)
@@ -186,28 +155,30 @@ func (s *Source) processes() ([]process, error) {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	defer dir.Close()
-	list := make([]process, 0, s.lastProcesses+16)
+	list := make([]process, 0, len(s.stats)+16)
+	first := false
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
 			if name[0] < '1' || name[0] > '9' {
 				continue
 			}
-			if _, err := strconv.Atoi(name); err != nil {
+			pid, err := strconv.Atoi(name)
+			if err != nil {
 				continue
 			}
-			b, err := s.reader.read(s.config.ProcFS + "/" + name + "/stat")
+			p, err := s.process(pid)
 			if err != nil {
 				if gone(err) {
 					continue
 				}
+				if errors.Is(err, fs.ErrPermission) {
+					err = fmt.Errorf("%w: processes of other users are hidden (mount option hidepid): run as root: %w", source.ErrRefused, err)
+				}
 				return nil, fmt.Errorf("reading a process: %w", err)
 			}
-			p, err := parseStat(b)
-			if err != nil {
-				return nil, fmt.Errorf("%s/%s/stat: %w", s.config.ProcFS, name, err)
-			}
-			list = append(list, p)
+			first = first || pid == 1
+			list = append(list, *p)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -216,8 +187,37 @@ func (s *Source) processes() ([]process, error) {
 			return nil, fmt.Errorf("listing processes: %w", err)
 		}
 	}
-	s.lastProcesses = len(list)
+	if !first {
+		return nil, fmt.Errorf("%s: %w: no process 1: processes of other users are hidden (mount option hidepid): run as root",
+			s.config.ProcFS, source.ErrRefused)
+	}
+	for pid, f := range s.stats {
+		if f.seen != s.sequence {
+			s.reader.close(&f.file)
+			delete(s.stats, pid)
+		}
+	}
 	return list, nil
+}
+
+// process reads the stat of one process.
+func (s *Source) process(pid int) (*process, error) {
+	f := s.stats[pid]
+	if f == nil {
+		f = &statFile{file: file{path: s.procPath(pid, "stat")}}
+	}
+	b, err := s.reader.again(&f.file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseStat(b, f.last.comm)
+	if err != nil {
+		s.reader.close(&f.file)
+		return nil, fmt.Errorf("%s: %w", f.file.path, err)
+	}
+	f.last, f.seen = p, s.sequence
+	s.stats[pid] = f
+	return &f.last, nil
 }
 
 // procPath is the path of a file of a process.

@@ -24,8 +24,8 @@ type shim struct {
 }
 
 // shims picks the shims that can be believed out of all processes: anybody can
-// call himself containerd-shim, so it has to be real root in the PID namespace
-// this /proc belongs to, and its parent is no shim (between fork and exec a
+// call himself containerd-shim, so it has to be real root (or Config.Owner) in
+// the PID namespace this /proc belongs to, and its parent is no shim (between fork and exec a
 // child of a shim looks like one).
 func (s *Source) shims(all []process, byPID map[int]int) []shim {
 	var found []shim
@@ -54,7 +54,7 @@ func (s *Source) shims(all []process, byPID map[int]int) []shim {
 
 func (s *Source) readShim(p *process) (shim, bool) {
 	status, err := s.reader.read(s.procPath(p.pid, "status"))
-	if err != nil || !realRoot(status) {
+	if err != nil || !s.believable(status) {
 		return shim{}, false
 	}
 	argv, err := s.reader.read(s.procPath(p.pid, "cmdline"))
@@ -65,21 +65,25 @@ func (s *Source) readShim(p *process) (shim, bool) {
 	return shim{identity: p.identity, comm: p.comm, id: id, namespace: namespace}, ok
 }
 
-// realRoot tells whether /proc/PID/status is that of a process whose real user
-// is root and that lives in no PID namespace below this /proc's (proc_pid_status(5)).
-func realRoot(status []byte) bool {
-	root, outer := false, true
+// believable tells whether /proc/PID/status is that of a process whose real
+// user is root, or Owner, and that lives in no PID namespace below this /proc's
+// (proc_pid_status(5)).
+func (s *Source) believable(status []byte) bool {
+	owned, outer := false, true
 	for _, line := range bytes.Split(status, []byte("\n")) {
 		key, rest, _ := bytes.Cut(line, []byte(":"))
 		switch string(key) {
 		case "Uid":
 			f := bytes.Fields(rest)
-			root = len(f) == 4 && string(f[0]) == "0"
+			if len(f) == 4 {
+				uid, ok := number(f[0])
+				owned = ok && (uid == 0 || uid == uint64(s.config.Owner))
+			}
 		case "NSpid":
 			outer = len(bytes.Fields(rest)) == 1
 		}
 	}
-	return root && outer
+	return owned && outer
 }
 
 // parseShimArgs reads the argv of a shim, separated by NUL. A shim that was

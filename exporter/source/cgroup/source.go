@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -30,6 +31,12 @@ type Config struct {
 	ProcFS   string // "/proc"
 	CgroupFS string // "/sys/fs/cgroup"
 
+	// Owner is the user whose shims are believed beside root's: the exporter's
+	// own, when it runs for a rootless Docker.
+	Owner int
+	// Lacking is called once for each thing that may not be read.
+	Lacking func(Lack)
+
 	Now      func() time.Time     // wall clock
 	Boottime func() time.Duration // boot clock
 }
@@ -39,16 +46,17 @@ type Source struct {
 	config Config
 	fs     procfs.FS
 
-	mu            sync.Mutex
-	reader        reader
-	layout        layout
-	lastSnapshot  time.Duration // boot clock
-	lastProcesses int
-	sequence      uint64
-	swapless      bool   // the host has no swap at all
-	swapTotal     uint64 // kB
-	hostNetwork   string // network namespace of the host's first process
-	pageKB        uint64
+	mu           sync.Mutex
+	reader       reader
+	layout       layout
+	lastSnapshot time.Duration // boot clock
+	stats        map[int]*statFile
+	lacks        map[Lack]bool // told already
+	sequence     uint64
+	swapless     bool   // the host has no swap at all
+	swapTotal    uint64 // kB
+	hostNetwork  string // network namespace of the host's first process
+	pageKB       uint64
 
 	shimsSeen  map[identity]shim
 	containers map[identity]*state // by shim
@@ -58,9 +66,12 @@ type Source struct {
 
 // state is what is kept of one container between snapshots.
 type state struct {
-	first    identity // its first process
+	children map[identity]membership // of the shim: where they are
 	place    place
-	started  uint64 // ns, boot clock
+	shared   bool // another container claims the same cgroup
+	files    [numFiles]file
+	io       map[identity]*file // /proc/PID/io of its processes
+	started  uint64             // ns, boot clock
 	ledger   ledger
 	window   window
 	cpu      uint64 // ns told last
@@ -82,18 +93,23 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgroup source: %w", err)
 	}
-	return &Source{config: c, fs: fs, pageKB: uint64(os.Getpagesize() / 1024), containers: map[identity]*state{}}, nil
+	if c.Lacking == nil {
+		c.Lacking = func(Lack) {}
+	}
+	return &Source{config: c, fs: fs, reader: newReader(maxKept), pageKB: uint64(os.Getpagesize() / 1024),
+		stats: map[int]*statFile{}, lacks: map[Lack]bool{}, containers: map[identity]*state{}}, nil
 }
 
 // Name is source.Cgroup.
 func (s *Source) Name() string { return source.Cgroup }
 
 // Run keeps windows short while nobody reads: it takes a snapshot whenever the
-// last one is older than idleSample and the source is in use. It returns when
-// ctx ends.
+// last one is older than idleSample and the source is in use. While it is not,
+// it keeps no file open. It returns when ctx ends.
 func (s *Source) Run(ctx context.Context, inUse func() bool) {
 	tick := time.NewTicker(idleSample / 6)
 	defer tick.Stop()
+	defer s.Release()
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,10 +119,36 @@ func (s *Source) Run(ctx context.Context, inUse func() bool) {
 		s.mu.Lock()
 		idle := s.config.Boottime()-s.lastSnapshot >= idleSample
 		s.mu.Unlock()
-		if idle && inUse() {
+		switch {
+		case !idle:
+		case inUse():
 			// An error is the next reader's to see.
 			_, _ = s.Snapshot(ctx)
+		default:
+			s.Release()
 		}
+	}
+}
+
+// Release closes all files. The next snapshot opens what it needs.
+func (s *Source) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.stats {
+		s.reader.close(&f.file)
+	}
+	for _, st := range s.containers {
+		s.closeFiles(st)
+	}
+}
+
+// closeFiles closes what is open of a container.
+func (s *Source) closeFiles(st *state) {
+	for i := range st.files {
+		s.reader.close(&st.files[i])
+	}
+	for _, f := range st.io {
+		s.reader.close(f)
 	}
 }
 
@@ -122,6 +164,7 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 		return nil, err
 	}
 	boot, now := s.clocks(wall, btime)
+	s.sequence++
 	all, err := s.processes()
 	if err != nil {
 		return nil, err
@@ -144,7 +187,9 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	}
 	s.forgetEnded(shims)
 	total, _ := snap.Host.Get(source.MemoryTotal)
-	snap.Containers = make([]source.Container, 0, len(shims))
+	settled := make([]*state, len(shims))
+	firsts := make([]int, len(shims))
+	places := make(map[string]*state, len(shims))
 	for i := range shims {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("reading containers: %w", err)
@@ -153,16 +198,33 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 			continue // created, not started yet, or ending
 		}
 		st, first := s.settle(&shims[i], all, members[i], now)
+		settled[i], firsts[i] = st, first
+		if st == nil || st.place == (place{}) {
+			continue
+		}
+		// A cgroup that two claim is neither's own.
+		other := places[st.place.key()]
+		if st.shared = other != nil; st.shared {
+			other.shared = true
+		}
+		places[st.place.key()] = st
+	}
+	snap.Containers = make([]source.Container, 0, len(shims))
+	for i, st := range settled {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("reading containers: %w", err)
+		}
 		if st == nil {
 			continue
 		}
 		snap.Containers = append(snap.Containers, source.Container{})
 		c := &snap.Containers[len(snap.Containers)-1]
 		shims[i].describe(c)
-		s.container(c, st, all, first, members[i], now, total)
+		if !s.container(c, st, all, firsts[i], members[i], now, total) {
+			snap.Containers = snap.Containers[:len(snap.Containers)-1]
+		}
 	}
 	s.remainder(snap, all, owner)
-	s.sequence++
 	snap.Host.Set(source.Sequence, s.sequence)
 	snap.Host.Set(source.Realtime, uint64(wall.UnixNano()))
 	snap.Host.Set(source.Boottime, uint64(wall.UnixNano())-boot)
@@ -182,11 +244,12 @@ func (s *Source) settle(sh *shim, all []process, members []int, now time.Duratio
 	}
 	first := firstProcess(sh, all, members)
 	if first >= 0 {
-		if st.first != all[first].identity || !st.resolved {
-			s.resolve(st, sh, &all[first])
-		}
 		st.started = all[first].start * tickNS
-		if !st.resolved && now-time.Duration(st.started) < creation {
+		young := now-time.Duration(st.started) < creation
+		if s.children(st, sh, all, members) || !st.resolved {
+			s.resolve(st, sh, young)
+		}
+		if young && st.place == (place{}) {
 			return nil, -1
 		}
 	}
@@ -194,8 +257,9 @@ func (s *Source) settle(sh *shim, all []process, members []int, now time.Duratio
 	return st, first
 }
 
-// container fills c from its processes and cgroups.
-func (s *Source) container(c *source.Container, st *state, all []process, first int, members []int, now time.Duration, totalKB uint64) {
+// container fills c from its processes and cgroups. It is false if the container
+// ended meanwhile: half of its numbers would be worse than none.
+func (s *Source) container(c *source.Container, st *state, all []process, first int, members []int, now time.Duration, totalKB uint64) bool {
 	if first >= 0 {
 		c.Command = all[first].comm
 		c.Set(source.InitPID, uint64(all[first].pid))
@@ -212,15 +276,20 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		threads += p.threads
 		e := entry{identity: p.identity, parent: p.parent}
 		e.tally[minorFaults], e.tally[majorFaults], e.tally[cpuTicks] = p.minor, p.major, p.cpu
-		switch err := s.processIO(p.pid, &e.tally); {
+		switch err := s.processIO(st, p.identity, &e.tally); {
 		case err == nil:
 			entries = append(entries, e)
 		case gone(err): // it ended meanwhile: the ledger keeps what it had
 		default:
+			s.lacking(LackIO, err)
 			complete = false
 			entries = append(entries, e)
 		}
 	}
+	if len(entries) == 0 {
+		return false
+	}
+	s.closeEnded(st, entries)
 	c.Set(source.VSZ, vsz)
 	c.Set(source.RSS, rss)
 	c.Set(source.Threads, threads)
@@ -231,7 +300,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.MemoryPercent, uint64(float64(rss)/float64(totalKB)*10000+0.5))
 	}
 
-	s.cgroupStats(st.place, c)
+	s.cgroupStats(st, c)
 	if _, ok := c.Get(source.Swap); !ok && s.swapless {
 		c.Set(source.Swap, 0)
 	}
@@ -245,7 +314,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.IOWriteCalls, sum[writeCalls])
 	}
 	s.disk(c, st, &sum, complete)
-	if c.CPUSource == "" && st.place == (place{}) {
+	if c.CPUSource == "" && (st.shared || st.place == (place{})) {
 		c.CPUSource = "tasks"
 		c.Set(source.CPU, sum[cpuTicks]*tickNS)
 	}
@@ -267,14 +336,15 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 			c.Set(source.CPUWindow, uint64(length))
 		}
 	}
+	return true
 }
 
 // disk tells the storage I/O: what the block layer moved for the container's
 // cgroup. Version 1 does not see there what the kernel writes back later, so
 // that the larger of this and the processes' own count is taken.
 func (s *Source) disk(c *source.Container, st *state, sum *tally, complete bool) {
-	read, written, ok := s.storage(st.place)
-	if complete && (!ok || st.place.blkio != "") {
+	read, written, ok := s.storage(st)
+	if complete && (!ok || st.files[blkioOwn].path != "") {
 		read, written, ok = max(read, sum[readBytes]), max(written, sum[writeBytes]), true
 	}
 	if !ok {
@@ -300,26 +370,77 @@ func firstProcess(sh *shim, all []process, members []int) int {
 	return first
 }
 
-// resolve finds the container's cgroups once its first process is in them.
-// While the runtime is still putting it together it is not.
-func (s *Source) resolve(st *state, sh *shim, first *process) {
-	st.first, st.place, st.resolved = first.identity, place{}, false
-	b, err := s.reader.read(s.procPath(first.pid, "cgroup"))
+// children keeps where each child of the shim is. It tells whether that
+// changed: processes come (docker exec, the containers of a pod) and go.
+func (s *Source) children(st *state, sh *shim, all []process, members []int) (changed bool) {
+	if st.children == nil {
+		st.children = map[identity]membership{}
+	}
+	there := 0
+	for _, i := range members {
+		if all[i].parent != sh.pid {
+			continue
+		}
+		there++
+		if _, ok := st.children[all[i].identity]; ok {
+			continue
+		}
+		b, err := s.reader.read(s.procPath(all[i].pid, "cgroup"))
+		if err != nil {
+			continue
+		}
+		st.children[all[i].identity] = parseMembership(b)
+		changed = true
+	}
+	if len(st.children) == there {
+		return changed
+	}
+	live := make(map[identity]bool, there)
+	for _, i := range members {
+		live[all[i].identity] = true
+	}
+	for id := range st.children {
+		if !live[id] {
+			delete(st.children, id)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// resolve finds the container's cgroups once its processes are in them. While
+// the runtime is still putting a young one together they are not, or not in
+// all hierarchies: then it will be asked again.
+func (s *Source) resolve(st *state, sh *shim, young bool) {
+	b, err := s.reader.read(s.procPath(sh.pid, "cgroup"))
 	if err != nil {
 		return
 	}
-	own := parseMembership(b)
-	if b, err = s.reader.read(s.procPath(sh.pid, "cgroup")); err != nil {
-		return
+	shim := parseMembership(b)
+	common, whole := commonMembership(st.children, shim)
+	found := s.layout.locate(sh.id, common, shim)
+	if st.resolved = found != (place{}) && (whole || !young); !st.resolved {
+		clear(st.children)
 	}
-	st.place = s.layout.locate(sh.id, own, parseMembership(b))
-	st.resolved = st.place != (place{})
+	if found != st.place {
+		s.closeFiles(st)
+		st.place, st.files = found, found.files()
+	}
 }
 
 // processIO adds /proc/PID/io to t (proc_pid_io(5)); it covers all threads,
 // past ones too, and reaped children.
-func (s *Source) processIO(pid int, t *tally) error {
-	b, err := s.reader.read(s.procPath(pid, "io"))
+func (s *Source) processIO(st *state, id identity, t *tally) error {
+	f := st.io[id]
+	if f == nil {
+		if st.io == nil {
+			st.io = map[identity]*file{}
+		}
+		f = &file{path: s.procPath(id.pid, "io")}
+		st.io[id] = f
+	}
+	was := f.fd
+	b, err := s.reader.again(f)
 	if err != nil {
 		return err
 	}
@@ -333,8 +454,40 @@ func (s *Source) processIO(pid int, t *tally) error {
 		}
 		t[i] = v
 	}
+	if was > 0 && was == f.fd {
+		return nil
+	}
+	// It was opened by its path just now: there may be another process of the
+	// same PID by now.
+	if b, err = s.reader.read(s.procPath(id.pid, "stat")); err != nil {
+		return err
+	}
+	if p, err := parseStat(b, ""); err != nil || p.identity != id {
+		s.reader.close(f)
+		return errRecycled
+	}
 	return nil
 }
+
+// closeEnded closes the files of processes that are not there any more.
+func (s *Source) closeEnded(st *state, now []entry) {
+	if len(st.io) == len(now) {
+		return
+	}
+	live := make(map[identity]bool, len(now))
+	for i := range now {
+		live[now[i].identity] = true
+	}
+	for id, f := range st.io {
+		if !live[id] {
+			s.reader.close(f)
+			delete(st.io, id)
+		}
+	}
+}
+
+// errRecycled is ESRCH for a process whose PID another has by now.
+var errRecycled = fmt.Errorf("another process has the same PID now: %w", syscall.ESRCH)
 
 var errIO = errors.New("not the format of proc_pid_io(5)")
 
@@ -348,6 +501,7 @@ func (s *Source) forgetEnded(shims []shim) {
 	for id, st := range s.containers {
 		if !alive[id] {
 			s.endedCPU += st.cpu
+			s.closeFiles(st)
 			delete(s.containers, id)
 		}
 	}

@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"bytes"
-	"path/filepath"
 
 	"github.com/estiba/estiba/exporter/source"
 )
@@ -11,44 +10,99 @@ import (
 // "no limit" as the largest multiple of a page in 63 bits.
 const unlimited = 1 << 62
 
-// cgroupStats reads what the container's own cgroups say. A file that cannot
-// be read leaves its fields unknown.
-func (s *Source) cgroupStats(p place, c *source.Container) {
-	c.Cgroup = p.path
-	if p.v2 != "" {
-		s.cpuV2(p.v2, c)
-	}
-	if _, ok := c.Get(source.CPU); !ok && p.cpuacct != "" {
-		s.cpuV1(p.cpuacct, c)
-	}
-	if p.cpu != "" {
-		if b, err := s.reader.read(filepath.Join(p.cpu, "cpu.stat")); err == nil {
-			setValue(c, source.CPUThrottled, b, "throttled_time", 1)
+// The files of a container's cgroups that are read at each snapshot.
+const (
+	cpuStatV2 = iota
+	cpuacctUsage
+	cpuacctUser
+	cpuacctSystem
+	cpuStatV1
+	memoryUsage
+	memoryLimit
+	memoryStatV1
+	memoryOOM
+	memoryCurrent
+	memoryMax
+	memorySwap
+	memoryStatV2
+	memoryEvents
+	pressureCPU
+	pressureMemory
+	pressureIO
+	blkioRecursive
+	blkioOwn
+	ioStat
+
+	numFiles
+)
+
+// files are those of the container's own cgroups; one that it cannot have has
+// no path.
+func (p place) files() (files [numFiles]file) {
+	in := func(dir string, names map[int]string) {
+		if dir == "" {
+			return
+		}
+		for i, name := range names {
+			files[i].path = dir + "/" + name
 		}
 	}
-	switch {
-	case p.memory != "":
-		s.memoryV1(p.memory, c)
-	case p.v2 != "":
-		s.memoryV2(p.v2, c)
+	in(p.cpuacct, map[int]string{cpuacctUsage: "cpuacct.usage", cpuacctUser: "cpuacct.usage_user", cpuacctSystem: "cpuacct.usage_sys"})
+	in(p.cpu, map[int]string{cpuStatV1: "cpu.stat"})
+	in(p.memory, map[int]string{memoryUsage: "memory.usage_in_bytes", memoryLimit: "memory.limit_in_bytes",
+		memoryStatV1: "memory.stat", memoryOOM: "memory.oom_control"})
+	in(p.blkio, map[int]string{blkioRecursive: "blkio.throttle.io_service_bytes_recursive", blkioOwn: "blkio.throttle.io_service_bytes"})
+	in(p.v2, map[int]string{cpuStatV2: "cpu.stat", pressureCPU: "cpu.pressure", pressureMemory: "memory.pressure", pressureIO: "io.pressure"})
+	if p.memory == "" {
+		in(p.v2, map[int]string{memoryCurrent: "memory.current", memoryMax: "memory.max", memorySwap: "memory.swap.current",
+			memoryStatV2: "memory.stat", memoryEvents: "memory.events"})
 	}
-	if p.v2 != "" {
-		s.pressure(p.v2, "cpu.pressure", source.PressureCPU, c)
-		s.pressure(p.v2, "memory.pressure", source.PressureMemory, c)
-		s.pressure(p.v2, "io.pressure", source.PressureIO, c)
+	if p.blkio == "" {
+		in(p.v2, map[int]string{ioStat: "io.stat"})
 	}
+	return files
+}
+
+// text is the content of one of a container's files; false if it has none or it
+// cannot be read.
+func (s *Source) text(st *state, which int) ([]byte, bool) {
+	if st.shared || st.files[which].path == "" {
+		return nil, false
+	}
+	b, err := s.reader.again(&st.files[which])
+	return b, err == nil
+}
+
+// cgroupStats reads what the container's own cgroups say. A file that cannot
+// be read leaves its fields unknown.
+func (s *Source) cgroupStats(st *state, c *source.Container) {
+	if !st.shared {
+		c.Cgroup = st.place.path
+	}
+	s.cpuV2(st, c)
+	if _, ok := c.Get(source.CPU); !ok {
+		s.cpuV1(st, c)
+	}
+	if b, ok := s.text(st, cpuStatV1); ok {
+		setValue(c, source.CPUThrottled, b, "throttled_time", 1)
+	}
+	s.memoryV1(st, c)
+	s.memoryV2(st, c)
+	s.pressure(st, pressureCPU, source.PressureCPU, c)
+	s.pressure(st, pressureMemory, source.PressureMemory, c)
+	s.pressure(st, pressureIO, source.PressureIO, c)
 }
 
 // cpuV1 reads cpuacct (Documentation/admin-guide/cgroup-v1/cpuacct.rst).
-func (s *Source) cpuV1(dir string, c *source.Container) {
-	total, ok := s.single(dir, "cpuacct.usage")
+func (s *Source) cpuV1(st *state, c *source.Container) {
+	total, ok := s.single(st, cpuacctUsage)
 	if !ok {
 		return
 	}
 	c.CPUSource = "cgroup"
 	c.Set(source.CPU, total)
-	user, okUser := s.single(dir, "cpuacct.usage_user")
-	system, okSystem := s.single(dir, "cpuacct.usage_sys")
+	user, okUser := s.single(st, cpuacctUser)
+	system, okSystem := s.single(st, cpuacctSystem)
 	if okUser && okSystem {
 		c.Set(source.CPUUser, user)
 		c.Set(source.CPUSystem, system)
@@ -57,9 +111,9 @@ func (s *Source) cpuV1(dir string, c *source.Container) {
 
 // cpuV2 reads cpu.stat (Documentation/admin-guide/cgroup-v2.rst), which every
 // v2 cgroup has, the cpu controller enabled or not.
-func (s *Source) cpuV2(dir string, c *source.Container) {
-	b, err := s.reader.read(filepath.Join(dir, "cpu.stat"))
-	if err != nil || !setValue(c, source.CPU, b, "usage_usec", 1000) {
+func (s *Source) cpuV2(st *state, c *source.Container) {
+	b, ok := s.text(st, cpuStatV2)
+	if !ok || !setValue(c, source.CPU, b, "usage_usec", 1000) {
 		return
 	}
 	c.CPUSource = "cgroup"
@@ -70,45 +124,45 @@ func (s *Source) cpuV2(dir string, c *source.Container) {
 
 // memoryV1 reads the memory controller (cgroup-v1/memory.rst). The "total_"
 // lines of memory.stat include the cgroups below.
-func (s *Source) memoryV1(dir string, c *source.Container) {
-	if v, ok := s.single(dir, "memory.usage_in_bytes"); ok {
+func (s *Source) memoryV1(st *state, c *source.Container) {
+	if v, ok := s.single(st, memoryUsage); ok {
 		c.Set(source.MemoryCgroup, v/1024)
 	}
-	if v, ok := s.single(dir, "memory.limit_in_bytes"); ok && v < unlimited {
+	if v, ok := s.single(st, memoryLimit); ok && v < unlimited {
 		c.Set(source.MemoryLimit, v/1024)
 	}
-	if b, err := s.reader.read(filepath.Join(dir, "memory.stat")); err == nil {
+	if b, ok := s.text(st, memoryStatV1); ok {
 		setKilobytes(c, source.MemoryInactiveFile, b, "total_inactive_file")
 		setKilobytes(c, source.Swap, b, "total_swap")
 	}
-	if b, err := s.reader.read(filepath.Join(dir, "memory.oom_control")); err == nil {
+	if b, ok := s.text(st, memoryOOM); ok {
 		setValue(c, source.OOMKills, b, "oom_kill", 1)
 	}
 }
 
 // memoryV2 reads the memory controller (cgroup-v2.rst).
-func (s *Source) memoryV2(dir string, c *source.Container) {
-	if v, ok := s.single(dir, "memory.current"); ok {
+func (s *Source) memoryV2(st *state, c *source.Container) {
+	if v, ok := s.single(st, memoryCurrent); ok {
 		c.Set(source.MemoryCgroup, v/1024)
 	}
-	if v, ok := s.single(dir, "memory.max"); ok { // "max" is no number
+	if v, ok := s.single(st, memoryMax); ok { // "max" is no number
 		c.Set(source.MemoryLimit, v/1024)
 	}
-	if v, ok := s.single(dir, "memory.swap.current"); ok {
+	if v, ok := s.single(st, memorySwap); ok {
 		c.Set(source.Swap, v/1024)
 	}
-	if b, err := s.reader.read(filepath.Join(dir, "memory.stat")); err == nil {
+	if b, ok := s.text(st, memoryStatV2); ok {
 		setKilobytes(c, source.MemoryInactiveFile, b, "inactive_file")
 	}
-	if b, err := s.reader.read(filepath.Join(dir, "memory.events")); err == nil {
+	if b, ok := s.text(st, memoryEvents); ok {
 		setValue(c, source.OOMKills, b, "oom_kill", 1)
 	}
 }
 
 // pressure reads the total of the line "some", in µs (accounting/psi.rst).
-func (s *Source) pressure(dir, file string, f source.Field, c *source.Container) {
-	b, err := s.reader.read(filepath.Join(dir, file))
-	if err != nil || !bytes.HasPrefix(b, []byte("some ")) {
+func (s *Source) pressure(st *state, which int, f source.Field, c *source.Container) {
+	b, ok := s.text(st, which)
+	if !ok || !bytes.HasPrefix(b, []byte("some ")) {
 		return
 	}
 	line, _, _ := bytes.Cut(b, []byte("\n"))
@@ -123,21 +177,16 @@ func (s *Source) pressure(dir, file string, f source.Field, c *source.Container)
 
 // storage reads the bytes that the block layer moved for the container: io.stat
 // of v2, or the throttling statistics of v1. ok is false where neither tells.
-func (s *Source) storage(p place) (read, written uint64, ok bool) {
-	if p.blkio != "" {
-		for _, file := range []string{"blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"} {
-			if b, err := s.reader.read(filepath.Join(p.blkio, file)); err == nil {
-				read, written = parseBlkio(b)
-				return read, written, true
-			}
-		}
-		return 0, 0, false
-	}
-	if p.v2 != "" {
-		if b, err := s.reader.read(filepath.Join(p.v2, "io.stat")); err == nil {
-			read, written = parseIOStat(b)
+func (s *Source) storage(st *state) (read, written uint64, ok bool) {
+	for _, which := range [...]int{blkioRecursive, blkioOwn} {
+		if b, ok := s.text(st, which); ok {
+			read, written = parseBlkio(b)
 			return read, written, true
 		}
+	}
+	if b, ok := s.text(st, ioStat); ok {
+		read, written = parseIOStat(b)
+		return read, written, true
 	}
 	return 0, 0, false
 }
@@ -185,9 +234,9 @@ func parseIOStat(b []byte) (read, written uint64) {
 }
 
 // single reads a file of one number.
-func (s *Source) single(dir, file string) (uint64, bool) {
-	b, err := s.reader.read(dir + "/" + file)
-	if err != nil {
+func (s *Source) single(st *state, which int) (uint64, bool) {
+	b, ok := s.text(st, which)
+	if !ok {
 		return 0, false
 	}
 	return number(bytes.TrimSpace(b))
