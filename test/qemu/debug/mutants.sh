@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# mutants.sh KERNEL BUILD TO: builds the module once with each patch in mutants/
+# against the kernel in KERNEL (see kernel.sh), in the folder BUILD, and leaves
+# them in TO by the patches' names. A patch that no longer applies is a failure.
+set -euo pipefail
+kernel=$1 build=$2 to=$3
+here=$(cd "$(dirname "$0")" && pwd)
+kmod=$(cd "$here/../../../kmod" && pwd)
+
+sum=$(cat "$kernel/version" "$here"/mutants/*.patch "$0" "$kmod"/*.[ch] "$kmod/Kbuild" | sha256sum)
+if [ "$(cat "$to/sum" 2>/dev/null)" = "$sum" ]; then
+	exit 0
+fi
+rm -rf "$to"
+mkdir -p "$build" "$to"
+cp "$kmod/Kbuild" "$kmod/Makefile" "$build"
+log=$build/build.log
+: >"$log"
+for patch in "$here"/mutants/*.patch; do
+	name=$(basename "$patch" .patch)
+	# Only what differs from the mutant before is compiled again.
+	for file in "$kmod"/*.[ch]; do
+		cmp -s "$file" "$build/${file##*/}" || cp "$file" "$build"
+	done
+	patch -d "$build" -p1 --no-backup-if-mismatch <"$patch" >>"$log" 2>&1 || {
+		echo "mutants.sh: $name does not apply any more ($log)" >&2
+		exit 1
+	}
+	make -C "$build" "KDIR=$kernel/headers/build" CC=gcc-12 all >>"$log" 2>&1 || {
+		tail -20 "$log" >&2
+		echo "mutants.sh: $name does not build" >&2
+		exit 1
+	}
+	strip --strip-debug -o "$to/$name.ko" "$build/estiba.ko"
+done
+echo "$sum" >"$to/sum"
