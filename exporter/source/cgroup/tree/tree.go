@@ -52,6 +52,9 @@ type Container struct {
 	Processes []int  // PIDs: the first is the init, the others are its children
 	Start     uint64 // ticks after boot
 	HostNet   bool   // in the network namespace of the host
+	// Brought are further children of the shim, with the cgroup of each: what
+	// docker exec starts, or the other containers of a pod.
+	Brought map[int]string
 }
 
 // Numbered makes the n-th of many containers: two processes, ids and PIDs that
@@ -121,17 +124,36 @@ func (t *Tree) Add(c Container) error {
 		if i > 0 {
 			comm, parent = "worker (1)", c.Processes[0]
 		}
-		if err := t.process(pid, map[string]string{"stat": stat(pid, comm, parent, c.Start+uint64(i)), "cgroup": t.membership(own + t.layout.Below)}, net); err != nil {
-			return err
-		}
-		if err := t.link("io", t.Process(pid, "io")); err != nil {
-			return err
-		}
-		if err := t.link("dev", t.Process(pid, "net/dev")); err != nil {
+		if err := t.member(pid, comm, parent, c.Start+uint64(i), own+t.layout.Below, net); err != nil {
 			return err
 		}
 	}
-	for controller, dir := range t.folders(own) {
+	for pid, at := range c.Brought {
+		if err := t.member(pid, "brought", c.ShimPID, c.Start+100, at, net); err != nil {
+			return err
+		}
+		if err := t.Group(at); err != nil {
+			return err
+		}
+	}
+	return t.Group(own)
+}
+
+// member makes a process of a container.
+func (t *Tree) member(pid int, comm string, parent int, start uint64, cgroup, net string) error {
+	files := map[string]string{"stat": stat(pid, comm, parent, start), "cgroup": t.membership(cgroup)}
+	if err := t.process(pid, files, net); err != nil {
+		return err
+	}
+	if err := t.link("io", t.Process(pid, "io")); err != nil {
+		return err
+	}
+	return t.link("dev", t.Process(pid, "net/dev"))
+}
+
+// Group makes a cgroup.
+func (t *Tree) Group(path string) error {
+	for controller, dir := range t.folders(path) {
 		for _, file := range t.files[controller] {
 			if err := t.link(controller+"/"+file, filepath.Join(dir, file)); err != nil {
 				return err
@@ -145,6 +167,9 @@ func (t *Tree) Add(c Container) error {
 func (t *Tree) Remove(c Container) error {
 	gone := []string{t.Process(c.ShimPID, "")}
 	for _, pid := range c.Processes {
+		gone = append(gone, t.Process(pid, ""))
+	}
+	for pid := range c.Brought {
 		gone = append(gone, t.Process(pid, ""))
 	}
 	for _, dir := range t.folders(strings.ReplaceAll(t.layout.Path, "%s", c.ID)) {
@@ -224,7 +249,10 @@ func (t *Tree) namespace(pid int, net string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return os.Symlink(net, name)
+	if err := os.Symlink(net, name); !os.IsExist(err) {
+		return err
+	}
+	return nil
 }
 
 func (t *Tree) link(same, name string) error {
