@@ -116,6 +116,14 @@ func (w *realWorld) freeze(t *testing.T) {
 // start runs a container with Estiba's labels given as kind=cpu, managed=true.
 func (w *realWorld) start(t *testing.T, name string, labels ...string) string {
 	t.Helper()
+	id, err := w.tryStart(name, labels...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (w *realWorld) tryStart(name string, labels ...string) (string, error) {
 	m := map[string]string{}
 	for _, l := range labels {
 		k, v, _ := strings.Cut(l, "=")
@@ -125,12 +133,9 @@ func (w *realWorld) start(t *testing.T, name string, labels ...string) string {
 	defer cancel()
 	id, err := w.docker.Create(ctx, dockerclient.Spec{Name: name, Image: idleRef, Labels: m, Networkless: true, MemoryBytes: 32 << 20, PIDs: 20})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	if err := w.docker.Start(ctx, id); err != nil {
-		t.Fatal(err)
-	}
-	return id
+	return id, w.docker.Start(ctx, id)
 }
 
 // running lists the names that run.

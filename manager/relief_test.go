@@ -21,8 +21,7 @@ func (w *realWorld) putBack(t *testing.T, kind string, names ...string) (stop fu
 			running := w.running(t)
 			for _, n := range names {
 				if !running[n] {
-					w.docker.Remove(context.Background(), n)
-					w.start(t, n, "managed=true", "kind="+kind)
+					w.tryStart(n, "managed=true", "kind="+kind) // again until the old one is removed
 				}
 			}
 			select {
@@ -51,7 +50,7 @@ func TestRuleWithoutReliefStopsItself(t *testing.T) {
 	w.start(t, "cpu-b", "managed=true", "kind=cpu")
 	stop := w.putBack(t, "cpu", "cpu-a", "cpu-b")
 
-	policy := shipped(t, "one-of-each-kind.yml", "dry_run: false", "dry_run: false\n    relief: {stop_after: 3, resume_after: 0s}")
+	policy := shipped(t, "one-of-each-kind.yml", "dry_run: false", "dry_run: false\n    relief: {after: 3s, stop_after: 3, resume_after: 0s}", "cooldown: 0s", "cooldown: 3s")
 	process, url, auditFile := w.startManager(t, policy)
 	testutil.Eventually(t, 90*time.Second, "the rule has stopped itself", func() bool {
 		return strings.Contains(get(t, url+"/metrics"), `estiba_manager_rule_stopped{rule="surplus"} 1`)

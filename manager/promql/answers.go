@@ -67,29 +67,38 @@ func (c *Client) Ask(ctx context.Context, questions []Question, at time.Time) []
 	histories := map[time.Duration]history{}
 	for i := range results {
 		r := &results[i]
-		if r.Err == nil && startsErr != nil {
+		if r.Err == nil {
 			r.Err = startsErr
 		}
-		if r.Err == nil && r.Reach > 0 && len(rows[i]) > 0 {
-			h, asked := histories[r.Reach]
+		r.compose(rows[i], starts, func(reach time.Duration) history {
+			h, asked := histories[reach]
 			if !asked {
-				h = c.history(ctx, r.Reach, at)
-				histories[r.Reach] = h
+				h = c.history(ctx, reach, at)
+				histories[reach] = h
 			}
-			r.Err = h.err
-		}
-		if r.Err == nil {
-			r.Answer.Samples, r.Err = samples(rows[i], starts, histories[r.Reach])
-		}
-		if r.Err != nil {
-			r.Answer = policy.Answer{Unusable: true}
-			r.Failed = !errors.Is(r.Err, ErrUnusable)
-		}
+			return h
+		})
 		if p := pressures[i]; p != nil {
 			r.Answer.Pressure, r.Answer.PressureKnown = *p, true
 		}
 	}
 	return results
+}
+
+// compose makes the answer out of its rows, or marks it as unusable.
+func (r *Result) compose(rows []Row, starts map[string]time.Time, of func(reach time.Duration) history) {
+	var h history
+	if r.Err == nil && r.Reach > 0 && len(rows) > 0 {
+		h = of(r.Reach)
+		r.Err = h.err
+	}
+	if r.Err == nil {
+		r.Answer.Samples, r.Err = samples(rows, starts, h)
+	}
+	if r.Err != nil {
+		r.Answer = policy.Answer{Unusable: true}
+		r.Failed = !errors.Is(r.Err, ErrUnusable)
+	}
 }
 
 func samples(rows []Row, starts map[string]time.Time, h history) ([]policy.Sample, error) {
@@ -110,6 +119,10 @@ func (c *Client) number(ctx context.Context, query Expr, at time.Time) (*float64
 	if err != nil {
 		return nil, fmt.Errorf("pressure: %w", err)
 	}
+	return numberOf(rows)
+}
+
+func numberOf(rows []Row) (*float64, error) {
 	if len(rows) != 1 {
 		return nil, fmt.Errorf("%w: pressure: %d samples, want one", ErrUnusable, len(rows))
 	}
@@ -132,6 +145,10 @@ func (c *Client) starts(ctx context.Context, at time.Time) (map[string]time.Time
 	if err != nil {
 		return nil, fmt.Errorf("start times: %w", err)
 	}
+	return startsOf(rows), nil
+}
+
+func startsOf(rows []Row) map[string]time.Time {
 	starts := make(map[string]time.Time, len(rows))
 	for _, r := range rows {
 		id := string(r.Labels["id"])
@@ -141,5 +158,5 @@ func (c *Client) starts(ctx context.Context, at time.Time) (map[string]time.Time
 		}
 		starts[id] = unix(r.Value)
 	}
-	return starts, nil
+	return starts
 }

@@ -27,6 +27,8 @@ type API interface {
 // Client asks one Prometheus, about one host if Host is not empty.
 type Client struct {
 	api      API
+	raw      api.Client   // of its addresses
+	past     *http.Client // without a limit of time: the past may be long
 	host     string
 	timeout  time.Duration // of one query
 	recorded recorded
@@ -35,16 +37,22 @@ type Client struct {
 // New prepares a client for the Prometheus at url. It does not connect. host
 // is the value of the label host that every query is held to; "" is none.
 func New(url, host string, timeout time.Duration) (*Client, error) {
-	c, err := api.NewClient(api.Config{Address: url, RoundTripper: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost:   8,
-		IdleConnTimeout:       time.Minute,
-		ResponseHeaderTimeout: timeout,
-	}})
+	// A long past is hundreds of megabytes: compressing them costs Prometheus
+	// more than sending them, over loopback above all.
+	transport := func(limit time.Duration, plain bool) *http.Transport {
+		return &http.Transport{
+			DisableCompression:    plain,
+			Proxy:                 http.ProxyFromEnvironment,
+			MaxIdleConnsPerHost:   8,
+			IdleConnTimeout:       time.Minute,
+			ResponseHeaderTimeout: limit,
+		}
+	}
+	c, err := api.NewClient(api.Config{Address: url, RoundTripper: transport(timeout, false)})
 	if err != nil {
 		return nil, fmt.Errorf("prometheus url %q: %w", url, err)
 	}
-	return &Client{api: v1.NewAPI(c), host: host, timeout: timeout}, nil
+	return &Client{api: v1.NewAPI(c), raw: c, past: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout}, nil
 }
 
 // ErrUnusable marks an answer that came but proves nothing.

@@ -36,24 +36,29 @@ func (c *Client) Fresh(ctx context.Context, now time.Time, maxAge time.Duration)
 	if err != nil {
 		return Freshness{}, fmt.Errorf("freshness: %w", err)
 	}
+	return freshOf(rows, now, maxAge), nil
+}
+
+// freshOf judges the rows of freshQuery.
+func freshOf(rows []Row, now time.Time, maxAge time.Duration) Freshness {
 	var f Freshness
 	seen := map[string]float64{}
 	for _, r := range rows {
 		name := string(r.Labels["__name__"])
 		if _, twice := seen[name]; twice {
 			f.Why = "several exporters answer: name one with --host"
-			return f, nil
+			return f
 		}
 		if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
 			f.Why = name + " is not a number"
-			return f, nil
+			return f
 		}
 		seen[name] = r.Value
 	}
 	stamp, ok := seen["estiba_snapshot_timestamp_seconds"]
 	if !ok {
 		f.Why = "Prometheus has no snapshot of the exporter"
-		return f, nil
+		return f
 	}
 	f.At, f.Known = unix(stamp), true
 	f.Age = now.Sub(f.At)
@@ -72,7 +77,7 @@ func (c *Client) Fresh(ctx context.Context, now time.Time, maxAge time.Duration)
 		f.Fresh = true
 		f.Sequence = strconv.FormatFloat(sequence, 'f', -1, 64)
 	}
-	return f, nil
+	return f
 }
 
 // unix turns seconds since the epoch into a time, to the microsecond: a

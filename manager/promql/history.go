@@ -33,31 +33,40 @@ func (h history) filled(id string) bool {
 	return h.full && float64(h.count[id]) >= (1-windowSlack)*float64(h.most)
 }
 
-// history asks how often the exporter and each container were seen within
-// reach before at, and when the first of these samples was.
-func (c *Client) history(ctx context.Context, reach time.Duration, at time.Time) history {
-	h := history{asked: true, count: map[string]int{}}
+// historyQueries ask how often the exporter and each container were seen
+// within reach, and when the first of these samples was.
+func (c *Client) historyQueries(reach time.Duration) (own, counts Expr, err error) {
 	span := model.Duration(reach).String()
-	own, err := c.Parse(`min_over_time(estiba_snapshot_timestamp_seconds[` + span + `])`)
+	if own, err = c.Parse(`min_over_time(estiba_snapshot_timestamp_seconds[` + span + `])`); err != nil {
+		return own, counts, err
+	}
+	counts, err = c.Parse(`count_over_time({__name__=~"estiba_container_start_time_seconds|estiba_snapshot_timestamp_seconds"}[` + span + `])`)
+	return own, counts, err
+}
+
+func (c *Client) history(ctx context.Context, reach time.Duration, at time.Time) history {
+	own, counts, err := c.historyQueries(reach)
 	if err != nil {
 		return history{err: err}
 	}
-	counts, err := c.Parse(`count_over_time({__name__=~"estiba_container_start_time_seconds|estiba_snapshot_timestamp_seconds"}[` + span + `])`)
-	if err != nil {
-		return history{err: err}
-	}
-	rows, err := c.Vector(ctx, own, at)
+	first, err := c.Vector(ctx, own, at)
 	if err != nil {
 		return history{err: fmt.Errorf("history: %w", err)}
 	}
-	if len(rows) != 1 {
-		return history{err: fmt.Errorf("%w: history of %d exporters, want one", ErrUnusable, len(rows))}
-	}
-	h.full = at.Sub(unix(rows[0].Value)) >= time.Duration((1-windowSlack)*float64(reach))
-	if rows, err = c.Vector(ctx, counts, at); err != nil {
+	rows, err := c.Vector(ctx, counts, at)
+	if err != nil {
 		return history{err: fmt.Errorf("history: %w", err)}
 	}
-	for _, r := range rows {
+	return historyOf(first, rows, reach, at)
+}
+
+func historyOf(first, counts []Row, reach time.Duration, at time.Time) history {
+	if len(first) != 1 {
+		return history{err: fmt.Errorf("%w: history of %d exporters, want one", ErrUnusable, len(first))}
+	}
+	h := history{asked: true, count: make(map[string]int, len(counts))}
+	h.full = at.Sub(unix(first[0].Value)) >= time.Duration((1-windowSlack)*float64(reach))
+	for _, r := range counts {
 		if id := string(r.Labels["id"]); id != "" {
 			h.count[id] += int(r.Value)
 		} else {
