@@ -110,4 +110,18 @@ if [ ! -e "$dir/version" ]; then
 	sed -i "s|/usr/src|$dir/headers/usr/src|" "$dir/headers/build/Makefile"
 	echo "$release" >"$dir/version"
 fi
+
+# Newer kernels ask a script whether sparse knows enough of C, and do without
+# sparse unless it says so; the headers leave that script out.
+scripts=$dir/chroot/headers/scripts
+if [ -d "$scripts" ] && [ ! -e "$scripts/checker-valid.sh" ]; then
+	cat >"$scripts/checker-valid.sh" <<'END'
+#!/bin/sh
+file=$(mktemp)
+echo 'int f(const int *p); int f(const int *p) { __typeof_unqual__(*p) v = *p; return v; }' >"$file"
+[ -n "$("$@" "$file" 2>&1)" ] || echo 1
+rm "$file"
+END
+	chmod 755 "$scripts/checker-valid.sh"
+fi
 echo "$dir"
