@@ -65,6 +65,7 @@ func (c Config) validate() error {
 // App is one exporter.
 type App struct {
 	server    *web.Server
+	handler   http.Handler
 	sources   *sources
 	shared    *source.Shared
 	names     *names.Cache
@@ -95,7 +96,7 @@ func New(c Config, logger log.Logger) (*App, error) {
 		ModulePresent: s.module.Present,
 	}, a.shared, a.names, logger)
 	process := prometheus.NewRegistry()
-	if err := process.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})); err != nil {
+	if err := process.Register(newSelf()); err != nil {
 		return nil, fmt.Errorf("registering the process' own metrics: %w", err)
 	}
 	if err := process.Register(collectors.NewGoCollector()); err != nil {
@@ -105,6 +106,7 @@ func New(c Config, logger log.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.handler = mux
 	if a.server, err = web.Listen(c.Web, mux, logger); err != nil {
 		docker.Close()
 		return nil, err

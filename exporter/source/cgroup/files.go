@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	maxFile = 1 << 20 // no file of a process or a cgroup that is read here comes near
+	halfPage = 2048
+	maxFile  = 1 << 20 // no file of a process or a cgroup that is read here comes near
 
 	// maxKept is how many files stay open between snapshots. An open one is
 	// read by one system call instead of three, at a third of the cost; the
@@ -58,8 +59,10 @@ func (r *reader) read(path string) ([]byte, error) {
 		if err != nil {
 			return nil, &os.PathError{Op: "read", Path: path, Err: err}
 		}
-		if m == n {
-			return r.buf[:n], nil
+		// A seq_file that has more gives at least what fits into half a page,
+		// if no record of it is longer.
+		if m-n < halfPage {
+			return r.buf[:m], nil
 		}
 		n = m
 	}

@@ -3,29 +3,34 @@ package cgroup
 import (
 	"bytes"
 	"os"
+	"time"
 
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// network sums the interfaces of the network namespace that process pid lives
-// in, loopback left out. A container in the namespace of its shim, which is
-// the Engine's, or of the host's first process has no counters of its own.
-func (s *Source) network(pid, shim int, c *source.Container) {
-	own, err := os.Readlink(s.procPath(pid, "ns/net"))
-	if err != nil {
-		s.lacking(LackNetwork, err)
+// network sums the interfaces of the network namespace that the container's
+// first process lives in, loopback left out. A container in the namespace of
+// its shim, which is the Engine's, or of the host's first process has no
+// counters of its own. net/dev never stays open: it goes on answering after the
+// container's end and holds its namespace.
+func (s *Source) network(st *state, first *process, shim int, c *source.Container, now time.Duration) {
+	if st.netOf != first.identity {
+		network, ok := s.networkOf(first.pid, shim)
+		if !ok {
+			return
+		}
+		st.network = network
+		// A runtime moves a process to its namespace before it starts the
+		// program, and programs do not leave it: asked no more after that.
+		if now-time.Duration(st.started) > creation {
+			st.netOf = first.identity
+		}
+	}
+	if st.network == hostNetwork {
+		c.Network = hostNetwork
 		return
 	}
-	engine, err := os.Readlink(s.procPath(shim, "ns/net"))
-	if err != nil {
-		s.lacking(LackNetwork, err)
-		return
-	}
-	if own == engine || own == s.hostNetwork {
-		c.Network = "host"
-		return
-	}
-	b, err := s.reader.read(s.procPath(pid, "net/dev"))
+	b, err := s.reader.read(s.procPath(first.pid, "net/dev"))
 	if err != nil {
 		return
 	}
@@ -33,11 +38,35 @@ func (s *Source) network(pid, shim int, c *source.Container) {
 	if !ok {
 		return
 	}
-	c.Network = "own"
+	c.Network = st.network
 	c.Set(source.NetRxBytes, n[0])
 	c.Set(source.NetRxPackets, n[1])
 	c.Set(source.NetTxBytes, n[2])
 	c.Set(source.NetTxPackets, n[3])
+}
+
+// Whose network a container has.
+const (
+	ownNetwork  = "own"
+	hostNetwork = "host"
+)
+
+// networkOf tells whose network namespace pid lives in.
+func (s *Source) networkOf(pid, shim int) (string, bool) {
+	own, err := os.Readlink(s.procPath(pid, "ns/net"))
+	if err != nil {
+		s.lacking(LackNetwork, err)
+		return "", false
+	}
+	engine, err := os.Readlink(s.procPath(shim, "ns/net"))
+	if err != nil {
+		s.lacking(LackNetwork, err)
+		return "", false
+	}
+	if own == engine || own == s.hostNetwork {
+		return hostNetwork, true
+	}
+	return ownNetwork, true
 }
 
 // parseNetDev sums /proc/PID/net/dev: received bytes and packets, sent bytes

@@ -71,7 +71,9 @@ type state struct {
 	shared   bool // another container claims the same cgroup
 	files    [numFiles]file
 	io       map[identity]*file // /proc/PID/io of its processes
-	started  uint64             // ns, boot clock
+	netOf    identity           // whose network is known
+	network  string
+	started  uint64 // ns, boot clock
 	ledger   ledger
 	window   window
 	cpu      uint64 // ns told last
@@ -320,7 +322,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 	}
 	if first >= 0 {
 		shim, _ := c.Get(source.PID)
-		s.network(all[first].pid, int(shim), c)
+		s.network(st, &all[first], int(shim), c, now)
 	}
 	if cpu, ok := c.Get(source.CPU); ok {
 		st.cpu = max(st.cpu, cpu)

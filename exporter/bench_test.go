@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/tree"
+	"github.com/estiba/estiba/exporter/source/kmod"
+)
+
+// BenchmarkExporter scrapes the real program, gzip as Prometheus asks for it,
+// over documents and trees of many containers. Its figures are the whole
+// process': CPU seconds from the scheduler's own account, resident memory after
+// the last scrape. A tree's files are cheaper to read than the kernel's: see
+// BenchmarkRealContainers for those.
+func BenchmarkExporter(b *testing.B) {
+	bin := buildExporter(b)
+	for _, from := range source.Names() {
+		for _, n := range []int{10, 100, 200, 1000, 10000} {
+			b.Run(fmt.Sprintf("%s/%d", from, n), func(b *testing.B) {
+				e := startEngine(b, 24, 43)
+				for i := range n {
+					e.put("", tree.Numbered(i).ID, &engineContainer{Name: fmt.Sprintf("stress-cpu-high-%06x", i*7919), Image: "estiba/stress"})
+				}
+				flags := []string{"--docker.host=" + e.host}
+				if from == source.Kmod {
+					flags = append(flags, "--source=kmod", "--source.kmod-file="+document(b, n))
+				} else {
+					tr := bigTree(b, n)
+					flags = append(flags, "--source=cgroup", "--path.procfs="+tr.Proc, "--path.cgroup="+tr.Cgroup)
+				}
+				p := start(b, bin, flags...)
+				measure(b, p, n, "estiba_container_", "estiba_containers_unnamed 0\n")
+			})
+		}
+	}
+}
+
+// buildExporter compiles the program as it is released.
+func buildExporter(b *testing.B) string {
+	b.Helper()
+	bin := filepath.Join(b.TempDir(), "exporter")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("building the exporter: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// document writes one of n containers, as the module does, and gives its path.
+func document(b *testing.B, n int) string {
+	b.Helper()
+	sample, err := os.ReadFile("../kmod/schema/samples/full.json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	snap, err := kmod.NewParser().Parse(sample)
+	if err != nil {
+		b.Fatal(err)
+	}
+	one := snap.Containers[0]
+	snap.Containers = nil
+	snap.Host.Set(source.ContainersFound, uint64(n))
+	for i := range n {
+		c := one
+		c.ID = tree.Numbered(i).ID
+		c.Cgroup = "/docker/" + c.ID
+		// No two numbers alike, as on a real host.
+		for f := source.Field(0); int(f) < source.NumFields; f++ {
+			if v, ok := c.Get(f); ok {
+				c.Set(f, v+uint64(i)*7919)
+			}
+		}
+		snap.Containers = append(snap.Containers, c)
+	}
+	path := filepath.Join(b.TempDir(), "estiba")
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := kmod.Write(f, snap); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// bigTree makes a tree of n containers with two processes each, in memory
+// where the machine has a file system for that.
+func bigTree(b *testing.B, n int) *tree.Tree {
+	b.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "estiba-bench")
+	if err != nil {
+		dir = b.TempDir()
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	tr, err := tree.New(dir, tree.Layouts()["hybrid-cgroupfs"])
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		if err := tr.Add(tree.Numbered(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return tr
+}
+
+// process is a program under measurement.
+type process struct {
+	pid int
+	url string
+}
+
+// start runs the exporter on a free port until the benchmark ends.
+func start(b *testing.B, bin string, flags ...string) process {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	return runProgram(b, "http://"+address+"/metrics", append([]string{bin, "--log.level=error", "--web.listen-address=" + address}, flags...)...)
+}
+
+func runProgram(b *testing.B, url string, argv ...string) process {
+	b.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
+	return process{cmd.Process.Pid, url}
+}
+
+// measure scrapes p once an iteration and reports what that takes. It waits
+// for an exposition of n containers that has the given text first.
+func measure(b *testing.B, p process, n int, prefix, until string) {
+	b.Helper()
+	var text []byte
+	size := 0
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatalf("no exposition with %q:\n%.2000s", until, text)
+		}
+		var err error
+		if text, size, err = packed(p.url); err == nil && bytes.Contains(text, []byte(until)) {
+			break
+		}
+	}
+	for range 3 {
+		if _, _, err := packed(p.url); err != nil {
+			b.Fatal(err)
+		}
+	}
+	client := &http.Client{}
+	before, scrapes := cpuOf(b, p.pid), 0
+	for b.Loop() {
+		req, err := http.NewRequest(http.MethodGet, p.url, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", "gzip") // set by us: the client does not unpack
+		resp, err := client.Do(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			b.Fatal(err)
+		}
+		resp.Body.Close()
+		scrapes++
+	}
+	series := bytes.Count(text, []byte("\n"+prefix))
+	b.ReportMetric(float64(cpuOf(b, p.pid)-before)/float64(scrapes)/1e6, "cpu-ms/scrape")
+	b.ReportMetric(float64(rss(b, p.pid))/1024, "rss-MiB")
+	b.ReportMetric(float64(series)/float64(n), "series/container")
+	b.ReportMetric(float64(size)/1024, "gzip-KiB")
+}
+
+// packed scrapes with gzip and returns the text and the size it came in.
+func packed(url string) ([]byte, int, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.Header.Get("Content-Encoding") != "gzip" {
+		return body, len(body), err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, 0, err
+	}
+	text, err := io.ReadAll(z)
+	return text, len(body), err
+}
+
+// cpuOf is the CPU time of a process in ns: the first number of each of its
+// threads' schedstat (Documentation/scheduler/sched-stats.rst), which is exact
+// where /proc/PID/stat counts ticks. Threads of Go programs hardly ever end.
+func cpuOf(b *testing.B, pid int) uint64 {
+	b.Helper()
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(names) == 0 {
+		b.Fatalf("CPU time of process %d: %v", pid, err)
+	}
+	sum := uint64(0)
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // a thread that ended
+		}
+		v, err := strconv.ParseUint(strings.Fields(string(text))[0], 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+// rss is VmRSS of a process in KiB (proc_pid_status(5)).
+func rss(b testing.TB, pid int) uint64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			v, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return v
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"math"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// TestSelfIsAsUsual compares our own metrics of the process with those that
+// client_golang makes.
+func TestSelfIsAsUsual(t *testing.T) {
+	read := func(c prometheus.Collector) map[string]float64 {
+		registry := prometheus.NewPedanticRegistry()
+		if err := registry.Register(c); err != nil {
+			t.Fatal(err)
+		}
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]float64{}
+		for _, f := range families {
+			m := f.Metric[0]
+			values[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+		return values
+	}
+	ours, theirs := read(newSelf()), read(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if len(ours) != 6 {
+		t.Errorf("%d metrics, want 6", len(ours))
+	}
+	for name, v := range ours {
+		want := theirs[name]
+		if math.Abs(v-want) > 0.2*want { // memory grows between the two
+			t.Errorf("%s = %v, usually %v", name, v, want)
+		}
+	}
+}
