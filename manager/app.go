@@ -244,7 +244,8 @@ func (a *App) orderAll(ctx context.Context, l *loaded, d decided) {
 		a.mu.Lock()
 		if round, live := d.tick.Plan.Rounds[r.Name]; live {
 			order.Round = a.memory.Open(r.Name, round, len(victims))
-			order.Unrelieved = a.memory.Relieving[r.Name].Unrelieved
+			known := a.memory.Relieving[r.Name]
+			order.Unrelieved = known.Unrelieved + len(known.Rounds) - 1 // without this one
 		}
 		a.memory.Acted(r.Name, victims[0].Rule.Mode, now, d.sequence)
 		a.mu.Unlock()

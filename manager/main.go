@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 
 	"github.com/estiba/estiba/internal/dockerclient"
@@ -57,6 +58,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 	checkFile := checkCmd.Arg("file", "Policy file; that of --config.file when not given.").String()
 	reportCmd := app.Command("report", "Print the low and the high containers with what they use.")
 	outputFlag(reportCmd)
+	var past BacktestOptions
+	backtestCmd := app.Command("backtest", "Decide over Prometheus' history and print what would have been killed. Needs no Docker, kills nobody.")
+	backtestCmd.Flag("since", "How far back, as 24h or 90m.").Default("24h").SetValue(&promDuration{to: &past.Since})
+	until := backtestCmd.Flag("until", "Time of the last tick, as 2026-01-02T15:04:05Z; now when not given.").String()
+	backtestCmd.Flag("policy", "A second policy file; what the two do differently is printed.").StringVar(&past.Other)
+	backtestCmd.Flag("all", "Print every kill, however many.").BoolVar(&past.All)
+	outputFlag(backtestCmd)
 	healthCmd := app.Command("healthcheck", "Ask the manager that runs here whether it is alive.")
 
 	command, err := app.Parse(args)
@@ -73,6 +81,14 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return check(o.ConfigFile, stdout)
 	case healthCmd.FullCommand():
 		return web.Healthcheck(ctx, *webConfig)
+	case backtestCmd.FullCommand():
+		if *until != "" {
+			if past.Until, err = time.Parse(time.RFC3339, *until); err != nil {
+				return fmt.Errorf("--until: %w", err)
+			}
+		}
+		past.Output = output
+		return backtest(ctx, o, past, stdout, stderr)
 	}
 
 	engine, err := dockerclient.New(*dockerHost)
@@ -94,6 +110,19 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	return nil
 }
+
+// promDuration reads a duration as Prometheus writes it: 1d, 24h, 1h30m.
+type promDuration struct{ to *time.Duration }
+
+// Set implements kingpin.Value.
+func (d *promDuration) Set(s string) error {
+	v, err := model.ParseDuration(s)
+	*d.to = time.Duration(v)
+	return err
+}
+
+// String implements kingpin.Value.
+func (d *promDuration) String() string { return model.Duration(*d.to).String() }
 
 // serve runs the manager until ctx ends; SIGHUP reloads the policy.
 func serve(ctx context.Context, o Options) error {

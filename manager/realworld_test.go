@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/http"
@@ -31,6 +32,7 @@ type realWorld struct {
 	frozen   string // when not empty, what the exporter repeats
 	down     bool
 	sequence int
+	manager  string // URL; its metrics are scraped with the exporter's
 }
 
 func newRealWorld(t *testing.T) *realWorld {
@@ -97,6 +99,17 @@ func (w *realWorld) exposition(ctx context.Context) (string, error) {
 		fmt.Fprintf(&b, "estiba_container_info{id=%q,name=%q,container_id=%q,image=%q,kind=%q,managed=\"%t\",protected=\"%t\"} 1\n",
 			id, c.Name, c.ID, c.Image, l.Kind, l.Managed, l.Protected)
 		fmt.Fprintf(&b, "estiba_container_start_time_seconds{id=%q,name=%q} %.3f\n", id, c.Name, float64(c.StartedAt.UnixMilli())/1e3)
+	}
+	if w.manager != "" {
+		if resp, err := http.Get(w.manager + "/metrics"); err == nil {
+			defer resp.Body.Close()
+			lines := bufio.NewScanner(resp.Body)
+			for lines.Scan() {
+				if strings.HasPrefix(lines.Text(), "estiba_manager_protected{") {
+					fmt.Fprintln(&b, lines.Text())
+				}
+			}
+		}
 	}
 	return b.String(), nil
 }

@@ -53,8 +53,8 @@ type Record struct {
 	Reason    policy.Reason `json:"reason"`
 	Mode      policy.Mode   `json:"mode"`
 	Action    string        `json:"action"`
-	// Unrelieved is how many kills of the rule in a row had brought no relief
-	// when this one was decided.
+	// Unrelieved is how many kills of the rule in a row were not known to have
+	// brought relief when this one was decided.
 	Unrelieved int `json:"kills_without_relief,omitempty"`
 
 	// In outcomes only.

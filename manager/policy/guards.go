@@ -98,7 +98,7 @@ func pendingFor(t *tick, c *candidate) bool { return t.pending(c) > 0 }
 func coolingDown(t *tick, _ *candidate) bool { return t.cooling() > 0 }
 
 // noRelief: the rule's kills have not helped for so long that it has stopped
-// itself. A rule whose pressure is a query has to know it before it may add to
+// itself, or would have if those do not help whose effect is not known yet. A rule whose pressure is a query has to know it before it may add to
 // what it cannot judge.
 func noRelief(t *tick, _ *candidate) bool {
 	if t.rule.Mode != Live {
@@ -108,7 +108,7 @@ func noRelief(t *tick, _ *candidate) bool {
 	if r.By == ByQuery && !t.answer.PressureKnown {
 		return true
 	}
-	return r.Stopped(t.relieving) && !r.mayTry(t.relieving, t.world.Now)
+	return r.exhausted(t.relieving) && !r.mayTry(t.relieving, t.world.Now)
 }
 
 func lastOfKind(t *tick, c *candidate) bool {

@@ -104,6 +104,10 @@ func TestEachGuard(t *testing.T) {
 			w.Rules[0].Relief = Relief{StopAfter: 5, ResumeAfter: time.Minute}
 			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-time.Hour), Rounds: []Round{{Open: 1}}}}
 		}},
+		{NoRelief, "four kills did not help, and of the fifth nobody knows yet", func(w *World) {
+			w.Rules[0].Relief = Relief{StopAfter: 5}
+			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 4, Rounds: []Round{{Open: 1}}}}
+		}},
 		{NoRelief, "it resumes only when it is told to", func(w *World) {
 			w.Rules[0].Relief = Relief{StopAfter: 1}
 			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 1, StoppedAt: w.Now.Add(-24 * time.Hour)}}

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -166,14 +168,23 @@ func (t *tick) rank(samples []Sample) []candidate {
 	for i := range candidates {
 		candidates[i].doubled = rows[candidates[i].container.ID] > 1
 	}
-	sort.SliceStable(candidates, func(i, j int) bool {
-		a, b := candidates[i], candidates[j]
+	// Candidates are large: their places are sorted, not they themselves.
+	order := make([]int, len(candidates))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := &candidates[i], &candidates[j]
 		if x, y := rankable(a.sample.Value), rankable(b.sample.Value); x != y {
-			return x > y
+			return cmp.Compare(y, x)
 		}
-		return a.container.ID < b.container.ID
+		return strings.Compare(a.container.ID, b.container.ID)
 	})
-	return candidates
+	sorted := make([]candidate, len(candidates))
+	for to, from := range order {
+		sorted[to] = candidates[from]
+	}
+	return sorted
 }
 
 // rankable puts NaN, which compares with nothing, behind everything.

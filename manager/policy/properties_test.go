@@ -47,12 +47,20 @@ func faults(w World, p Plan) []string {
 		i := index[v.Rule.Name]
 		if r, done := v.Rule.Relief, w.Memory.Relieving[v.Rule.Name]; v.Rule.Mode == Live {
 			say(r.By == ByQuery && !w.Answers[i].PressureKnown, "a kill for a pressure that nobody knows")
-			relieved := false
+			row, unknown, stopped := done.Unrelieved, len(done.Rounds), done.StoppedAt
 			for _, m := range p.Measured {
-				relieved = relieved || (m.Rule == v.Rule.Name && m.Relieved)
+				if m.Rule != v.Rule.Name {
+					continue
+				}
+				unknown--
+				if row++; m.Relieved {
+					row = 0
+				} else if row >= r.StopAfter {
+					stopped = w.Now
+				}
 			}
-			rested := r.ResumeAfter > 0 && !w.Now.Before(done.StoppedAt.Add(r.ResumeAfter))
-			say(r.StopAfter > 0 && done.Unrelieved >= r.StopAfter && !relieved && !rested, "a kill by a rule that has stopped itself")
+			rested := unknown == 0 && r.ResumeAfter > 0 && !w.Now.Before(stopped.Add(r.ResumeAfter))
+			say(r.StopAfter > 0 && row+unknown >= r.StopAfter && !rested, "a kill by a rule that has stopped itself")
 		}
 		say(w.Answers[i].Unusable, "a kill on an unusable answer")
 		rows := 0

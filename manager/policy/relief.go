@@ -71,10 +71,15 @@ type Measurement struct {
 // Stopped tells whether the rule has stopped itself.
 func (r Relief) Stopped(s Relieving) bool { return r.StopAfter > 0 && s.Unrelieved >= r.StopAfter }
 
+// exhausted tells whether another kill could be one too many.
+func (r Relief) exhausted(s Relieving) bool {
+	return r.StopAfter > 0 && s.Unrelieved+len(s.Rounds) >= r.StopAfter
+}
+
 // mayTry tells whether a stopped rule may kill once to see whether it helps
 // again: when its rest is over and nothing is under way that would show it.
 func (r Relief) mayTry(s Relieving, now time.Time) bool {
-	return r.ResumeAfter > 0 && len(s.Rounds) == 0 && now.Sub(s.StoppedAt) >= r.ResumeAfter
+	return r.Stopped(s) && r.ResumeAfter > 0 && len(s.Rounds) == 0 && now.Sub(s.StoppedAt) >= r.ResumeAfter
 }
 
 // after is the state once m is known.

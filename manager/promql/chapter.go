@@ -9,13 +9,17 @@ import (
 
 // Chapter is all that decisions ask Prometheus, answered for a row of moments
 // in the past, and what its history knows of the containers, which a live
-// decision asks the Docker Engine for.
+// decision asks the Docker Engine for. It is for one goroutine at a time.
 type Chapter struct {
 	Moments
 	fresh, starts, infos, protected *Past
 	answers, pressures              []*Past
 	reach                           []time.Duration
 	first, counts                   map[time.Duration]*Past
+
+	known    []knownContainer // by id
+	misspelt []int            // series of infos that tell of misspelt labels
+	started  [2]startedAt
 }
 
 // PastContainer is a container as the history knows it.
@@ -107,6 +111,7 @@ func (c *Client) Chapter(ctx context.Context, questions []Question, m Moments) (
 	for reach, w := range windows {
 		ch.first[reach], ch.counts[reach] = w[0], w[1]
 	}
+	ch.learn()
 	return ch, nil
 }
 
@@ -122,11 +127,7 @@ func (ch *Chapter) Fresh(i int, maxAge time.Duration) (Freshness, error) {
 // Answers is what Client.Ask would have said at the i-th moment.
 func (ch *Chapter) Answers(i int) []Result {
 	results := make([]Result, len(ch.answers))
-	var starts map[string]time.Time
-	startRows, startsErr := ch.starts.Rows(i)
-	if startsErr == nil {
-		starts = startsOf(startRows)
-	}
+	starts, startsErr := ch.startsAt(i)
 	for k := range results {
 		r := &results[k]
 		r.Reach = ch.reach[k]
@@ -164,58 +165,95 @@ func (ch *Chapter) Answers(i int) []Result {
 // and what had started by then but was seen only at the next moment. A
 // container that had ended since the last scrape is still among them.
 func (ch *Chapter) Containers(i int) ([]PastContainer, error) {
-	found := map[string]*PastContainer{}
-	bad := map[string]bool{}
-	for _, at := range []int{i, i + 1} {
-		infos, err := ch.infos.Rows(at)
-		if err != nil {
-			if at > i {
-				continue
-			}
-			return nil, err
-		}
-		startRows, err := ch.starts.Rows(at)
-		if err != nil {
-			if at > i {
-				continue
-			}
-			return nil, err
-		}
-		starts := startsOf(startRows)
-		for _, r := range infos {
-			id := string(r.Labels["id"])
-			if r.Labels["__name__"] != "estiba_container_info" {
-				bad[id] = true
-				continue
-			}
-			start := starts[id]
-			if _, known := found[id]; known || (at > i && (start.IsZero() || start.After(ch.At(i)))) {
-				continue
-			}
-			c := &PastContainer{
-				ID: id, Name: string(r.Labels["name"]), Image: string(r.Labels["image"]), Kind: string(r.Labels["kind"]),
-				Managed: r.Labels["managed"] == "true", Protected: r.Labels["protected"] == "true", Start: start,
-			}
-			if full := string(r.Labels["container_id"]); full != "" {
-				c.ID = full
-			}
-			found[id] = c
-		}
+	if err := ch.infos.err(i); err != nil {
+		return nil, err
+	}
+	starts, err := ch.startsAt(i)
+	if err != nil {
+		return nil, err
 	}
 	whys, err := ch.protected.Rows(i)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range whys {
-		if c, ok := found[string(r.Labels["id"])]; ok {
-			c.Why = append(c.Why, string(r.Labels["why"]))
+	var later map[string]time.Time
+	if ch.infos.err(i+1) == nil {
+		later, _ = ch.startsAt(i + 1) // without it nobody is known to have started
+	}
+	list := make([]PastContainer, 0, len(ch.known))
+	at := map[string]int{} // of those that something more is said about
+	for _, k := range ch.known {
+		c, now := k.PastContainer, ch.infos.series[k.series].at(i)
+		if c.Start = starts[k.label]; !now {
+			c.Start = later[k.label]
+			if c.Start.IsZero() || c.Start.After(ch.At(i)) || !ch.infos.series[k.series].at(i+1) {
+				continue
+			}
+		}
+		if n := len(list); n > 0 && list[n-1].ID == c.ID {
+			continue // described twice, as when its labels have just changed
+		}
+		list = append(list, c)
+		if len(whys) > 0 || len(ch.misspelt) > 0 {
+			at[k.label] = len(list) - 1
 		}
 	}
-	list := make([]PastContainer, 0, len(found))
-	for id, c := range found {
-		c.LabelError = bad[id]
-		list = append(list, *c)
+	for _, series := range ch.misspelt {
+		if n, ok := at[string(ch.infos.series[series].labels["id"])]; ok && ch.infos.series[series].at(i) {
+			list[n].LabelError = true
+		}
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	for _, r := range whys {
+		if n, ok := at[string(r.Labels["id"])]; ok {
+			list[n].Why = append(list[n].Why, string(r.Labels["why"]))
+		}
+	}
 	return list, nil
+}
+
+// knownContainer is a container of the chapter, whenever it ran.
+type knownContainer struct {
+	PastContainer
+	series int    // of infos
+	label  string // its id as the metrics have it
+}
+
+// learn reads the labels of the chapter's containers, once for all moments.
+func (ch *Chapter) learn() {
+	for i, s := range ch.infos.series {
+		if s.labels["__name__"] != "estiba_container_info" {
+			ch.misspelt = append(ch.misspelt, i)
+			continue
+		}
+		l := s.labels
+		c := knownContainer{series: i, label: string(l["id"]), PastContainer: PastContainer{
+			ID: string(l["id"]), Name: string(l["name"]), Image: string(l["image"]), Kind: string(l["kind"]),
+			Managed: l["managed"] == "true", Protected: l["protected"] == "true",
+		}}
+		if full := string(l["container_id"]); full != "" {
+			c.ID = full
+		}
+		ch.known = append(ch.known, c)
+	}
+	sort.SliceStable(ch.known, func(i, j int) bool { return ch.known[i].ID < ch.known[j].ID })
+}
+
+// startsAt is asked for twice at each moment, so the last two are kept.
+func (ch *Chapter) startsAt(i int) (map[string]time.Time, error) {
+	kept := &ch.started[i%2]
+	if !kept.known || kept.i != i {
+		rows, err := ch.starts.Rows(i)
+		*kept = startedAt{known: true, i: i, err: err}
+		if err == nil {
+			kept.starts = startsOf(rows)
+		}
+	}
+	return kept.starts, kept.err
+}
+
+type startedAt struct {
+	known  bool
+	i      int
+	starts map[string]time.Time
+	err    error
 }

@@ -40,15 +40,29 @@ type pastSeries struct {
 	has    []bool
 }
 
+// err is why the answer at the i-th moment proves nothing.
+func (p *Past) err(i int) error {
+	if p.errs == nil {
+		return nil
+	}
+	return p.errs[i]
+}
+
+// at tells whether there is a sample at the i-th moment.
+func (s *pastSeries) at(i int) bool {
+	i -= s.first
+	return i >= 0 && i < len(s.values) && s.has[i]
+}
+
 // Rows is the answer at the i-th moment.
 func (p *Past) Rows(i int) ([]Row, error) {
-	if p.errs != nil && p.errs[i] != nil {
-		return nil, p.errs[i]
+	if err := p.err(i); err != nil {
+		return nil, err
 	}
 	rows := make([]Row, 0, len(p.series))
-	for _, s := range p.series {
-		if at := i - s.first; at >= 0 && at < len(s.values) && s.has[at] {
-			rows = append(rows, Row{Labels: s.labels, Value: s.values[at]})
+	for k := range p.series {
+		if s := &p.series[k]; s.at(i) {
+			rows = append(rows, Row{Labels: s.labels, Value: s.values[i-s.first]})
 		}
 	}
 	return rows, nil

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/promql"
+	"github.com/estiba/estiba/manager/scratch"
+)
+
+// prometheusForBench is the pinned one; benchmarks run where it was built.
+func prometheusForBench(b *testing.B) *scratch.Server {
+	b.Helper()
+	s, err := scratch.Start(context.Background(), "../build/bin/prometheus", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// writeDay writes the history of n containers that run all the time from one
+// moment to another, scraped every step.
+func writeDay(b *testing.B, s *scratch.Server, from, to time.Time, step time.Duration, n int) {
+	b.Helper()
+	const chunk = time.Hour
+	for at := from; at.Before(to); at = at.Add(chunk) {
+		var list []scratch.Series
+		add := func(value func(time.Time) float64, labels ...string) {
+			one := scratch.Series{Labels: map[string]string{}}
+			for i := 0; i < len(labels); i += 2 {
+				one.Labels[labels[i]] = labels[i+1]
+			}
+			for t := at; t.Before(at.Add(chunk)) && t.Before(to); t = t.Add(step) {
+				one.Samples = append(one.Samples, scratch.Sample{At: t, Value: value(t)})
+			}
+			list = append(list, one)
+		}
+		constant := func(v float64) func(time.Time) float64 { return func(time.Time) float64 { return v } }
+		add(func(t time.Time) float64 { return float64(t.Unix()) }, "__name__", "estiba_snapshot_timestamp_seconds")
+		add(func(t time.Time) float64 { return float64(t.Unix()) / step.Seconds() }, "__name__", "estiba_snapshot_sequence")
+		add(constant(1), "__name__", "estiba_scrape_success")
+		kinds := []string{"cpu", "ram", "io", "disk"}
+		for i := range n {
+			id, name := fmt.Sprintf("%012x", i+1), fmt.Sprintf("c%d", i)
+			add(constant(1), "__name__", "estiba_container_info", "id", id, "name", name, "container_id", fmt.Sprintf("%s%052x", id, 0),
+				"image", "bench", "kind", kinds[i%4], "managed", "true", "protected", "false")
+			add(constant(float64(from.Unix()-int64(i))), "__name__", "estiba_container_start_time_seconds", "id", id, "name", name)
+		}
+		if err := s.Write(context.Background(), list); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// cpuSeconds is what this process has used so far.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+// prometheusCPU is what a Prometheus has used so far, by its own word.
+func prometheusCPU(b *testing.B, url string) (seconds float64) {
+	b.Helper()
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(body), "\nprocess_cpu_seconds_total ")
+	fmt.Sscan(after, &seconds)
+	return seconds
+}
+
+// BenchmarkBacktestDay decides over a day of 10 s ticks with 1,000 containers
+// (fewer with ESTIBA_BENCH_HOURS).
+func BenchmarkBacktestDay(b *testing.B) {
+	hours := 24
+	if v := os.Getenv("ESTIBA_BENCH_HOURS"); v != "" {
+		fmt.Sscan(v, &hours)
+	}
+	to := time.Now().Truncate(time.Minute)
+	from := to.Add(-time.Duration(hours) * time.Hour)
+	s := prometheusForBench(b)
+	writeDay(b, s, from, to, 5*time.Second, 1000)
+	for _, file := range []string{"policies/one-of-each-kind.yml"} {
+		b.Run(file, func(b *testing.B) {
+			for range b.N {
+				c, err := config.Load(file)
+				if err != nil {
+					b.Fatal(err)
+				}
+				client, err := promql.New(s.URL, "", queryTimeout)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r, err := newReplayer(client, c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				m, err := moments(from.Add(time.Minute), to.Add(-time.Minute), c.Interval)
+				if err != nil {
+					b.Fatal(err)
+				}
+				own, other := cpuSeconds(), prometheusCPU(b, s.URL)
+				out, err := r.run(context.Background(), m)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(cpuSeconds()-own, "own-CPU-s")
+				b.ReportMetric(prometheusCPU(b, s.URL)-other, "prometheus-CPU-s")
+				b.ReportMetric(float64(m.N), "ticks")
+				b.ReportMetric(float64(len(out.Kills)), "kills")
+			}
+		})
+	}
+}
