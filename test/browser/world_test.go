@@ -6,8 +6,6 @@ package browser
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,16 +16,15 @@ import (
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/stack"
 )
 
 // world is a host with everything on it, on ports of its own.
 type world struct {
 	root, dir string
 	engine    *testutil.Engine
-	docker    *dockerclient.Client
-
-	exporter, prometheus, alertmanager, manager string // addresses
-	generatorBin                                string
+	stack.Stack
+	generatorBin string
 }
 
 // newWorld starts every part with the repository's own configuration, and
@@ -36,65 +33,37 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		root: testutil.RepositoryRoot(t), dir: t.TempDir(),
-		exporter: testutil.FreeAddress(t), prometheus: testutil.FreeAddress(t),
-		alertmanager: testutil.FreeAddress(t), manager: testutil.FreeAddress(t),
+		Stack: stack.Stack{
+			Addresses: stack.Addresses{
+				Exporter: testutil.FreeAddress(t), Prometheus: testutil.FreeAddress(t),
+				Alertmanager: testutil.FreeAddress(t), Manager: testutil.FreeAddress(t),
+			},
+			Patience: time.Minute,
+		},
 		generatorBin: testutil.Tool(t, "generator"),
 	}
 	w.engine = testutil.StartEngine(t)
-	w.docker = w.engine.Client(t)
+	w.Docker = w.engine.Client(t)
 
 	t.Log("starting exporter, Alertmanager, Prometheus and manager")
 	testutil.StartProcess(t, "exporter", testutil.Tool(t, "exporter"),
-		"--web.listen-address="+w.exporter, "--docker.host="+w.engine.Host)
+		"--web.listen-address="+w.Exporter, "--docker.host="+w.engine.Host)
 	testutil.StartProcess(t, "alertmanager", testutil.Tool(t, "alertmanager"),
 		"--config.file="+filepath.Join(w.root, "prometheus", "alertmanager.yml"), "--storage.path="+filepath.Join(w.dir, "alertmanager"),
-		"--web.listen-address="+w.alertmanager, "--cluster.listen-address=")
+		"--web.listen-address="+w.Alertmanager, "--cluster.listen-address=")
 	testutil.StartProcess(t, "prometheus", testutil.Tool(t, "prometheus"),
-		"--config.file="+w.prometheusConfig(t), "--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"),
-		"--web.listen-address="+w.prometheus, "--web.cors.origin=.*")
-	for _, address := range []string{w.exporter, w.alertmanager, w.prometheus} {
-		testutil.Eventually(t, 60*time.Second, address+" is ready", func() bool { return get("http://"+address+"/-/ready") == nil })
+		"--config.file="+stack.PrometheusConfig(t, w.root, filepath.Join(w.dir, "prometheus-config"), w.Addresses), "--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"),
+		"--web.listen-address="+w.Prometheus, "--web.cors.origin=.*")
+	for _, address := range []string{w.Exporter, w.Alertmanager, w.Prometheus} {
+		w.Ready(t, address)
 	}
 	testutil.StartProcess(t, "manager", testutil.Tool(t, "manager"), "run",
-		"--config.file="+filepath.Join(w.root, "manager", "policies", "one-of-each-kind.yml"), "--prometheus.url=http://"+w.prometheus,
-		"--docker.host="+w.engine.Host, "--web.listen-address="+w.manager, "--audit.file="+filepath.Join(w.dir, "audit.jsonl"))
+		"--config.file="+filepath.Join(w.root, "manager", "policies", "one-of-each-kind.yml"), "--prometheus.url=http://"+w.Prometheus,
+		"--docker.host="+w.engine.Host, "--web.listen-address="+w.Manager, "--audit.file="+filepath.Join(w.dir, "audit.jsonl"))
 	testutil.StartProcess(t, "generator", w.generatorBin, "run", "--batch=10", "--docker.host="+w.engine.Host,
 		"--lock-file="+filepath.Join(w.dir, "generator.lock"))
 	w.residents(t)
 	return w
-}
-
-// prometheusConfig copies the repository's configuration with this world's
-// addresses in place of the usual ones; nothing else differs.
-func (w *world) prometheusConfig(t *testing.T) string {
-	t.Helper()
-	to := filepath.Join(w.dir, "prometheus-config")
-	if err := os.CopyFS(to, os.DirFS(filepath.Join(w.root, "prometheus"))); err != nil {
-		t.Fatal(err)
-	}
-	targets, err := filepath.Glob(filepath.Join(to, "targets", "*.yml"))
-	if err != nil || len(targets) != 4 {
-		t.Fatalf("prometheus/targets has %v, %v: want one file for each of the four parts", targets, err)
-	}
-	for _, path := range targets {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(data)
-		for usual, address := range map[string]string{":10120": w.exporter, ":10121": w.manager, ":9090": w.prometheus, ":9093": w.alertmanager} {
-			for _, host := range []string{"localhost", "127.0.0.1"} {
-				text = strings.ReplaceAll(text, host+usual, address)
-			}
-		}
-		if text == string(data) {
-			t.Fatalf("%s names no usual address of ours", path)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(to, "prometheus.yml")
 }
 
 // stressImage is made by the generator out of its own program.
@@ -108,7 +77,7 @@ func (w *world) residents(t *testing.T) {
 	testutil.Eventually(t, 90*time.Second, "the generator has made its image", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		list, err := w.docker.List(ctx, dockerclient.ListOptions{})
+		list, err := w.Docker.List(ctx, dockerclient.ListOptions{})
 		return err == nil && len(list) > 0
 	})
 	load := func(args ...string) []string { return append([]string{"--lifetime=2h"}, args...) }
@@ -126,7 +95,7 @@ func (w *world) residents(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	time.Sleep(5 * time.Second) // one that cannot live is dead by then
-	list, err := w.docker.List(ctx, dockerclient.ListOptions{All: true})
+	list, err := w.Docker.List(ctx, dockerclient.ListOptions{All: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +110,11 @@ func (w *world) run(t *testing.T, s dockerclient.Spec) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	id, err := w.docker.Create(ctx, s)
+	id, err := w.Docker.Create(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.docker.Start(ctx, id); err != nil {
+	if err := w.Docker.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -166,7 +135,7 @@ func TestDashboards(t *testing.T) {
 	}
 	started := time.Now()
 	w := newWorld(t)
-	t.Logf("Prometheus answers at http://%s; the world runs for %s", w.prometheus, runs)
+	t.Logf("Prometheus answers at http://%s; the world runs for %s", w.Prometheus, runs)
 	for end := started.Add(runs); time.Now().Before(end); {
 		time.Sleep(min(30*time.Second, time.Until(end)))
 		t.Logf("%s of %s", time.Since(started).Round(time.Second), runs)
@@ -174,25 +143,9 @@ func TestDashboards(t *testing.T) {
 			break
 		}
 	}
-	draw := exec.Command("node", "draw.mjs", "--prometheus=http://"+w.prometheus, "--since="+started.UTC().Format(time.RFC3339))
+	draw := exec.Command("node", "draw.mjs", "--prometheus=http://"+w.Prometheus, "--since="+started.UTC().Format(time.RFC3339))
 	draw.Stdout, draw.Stderr = os.Stdout, os.Stderr
 	if err := draw.Run(); err != nil {
 		t.Errorf("drawing the dashboards: %v", err)
 	}
-}
-
-func get(url string) error {
-	client := &http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get(url)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return &http.ProtocolError{ErrorString: resp.Status}
-	}
-	return nil
 }

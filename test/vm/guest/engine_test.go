@@ -57,7 +57,7 @@ func (m *machine) box(t *testing.T, name, script string, o options) dockerclient
 		"Image": boxImage, "Cmd": []string{"sh", "-c", script}, "Labels": o.labels, "HostConfig": o.host, "StopTimeout": 1,
 	})
 	call(t, "POST", "/containers/"+name+"/start", nil)
-	return m.inspect(t, name)
+	return m.Inspect(t, name)
 }
 
 // exec starts a program in a container and leaves it there.

@@ -16,17 +16,13 @@ import (
 
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/stack"
 )
 
 // Everything is where its defaults say.
 const (
-	home            = "/opt/estiba"
-	moduleFile      = "/proc/estiba"
-	exporterURL     = "http://localhost:10120"
-	managerURL      = "http://localhost:10121"
-	prometheusURL   = "http://localhost:9090"
-	alertmanagerURL = "http://localhost:9093"
-	auditFile       = "/var/lib/estiba-audit.jsonl"
+	home       = "/opt/estiba"
+	moduleFile = "/proc/estiba"
 
 	// boxImage is busybox.
 	boxImage = "estiba-test/box:latest"
@@ -38,8 +34,8 @@ const patience = 4 * time.Minute
 
 // machine is this Docker host with everything on it.
 type machine struct {
+	stack.Stack
 	booted time.Time
-	docker *dockerclient.Client
 
 	exporter, manager *testutil.Process
 }
@@ -78,7 +74,7 @@ func (m *machine) startDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	m.docker = client
+	m.Docker = client
 	testutil.Eventually(t, patience, "the Docker Engine answers", func() bool {
 		return client.Ping(context.Background()) == nil
 	})
@@ -91,12 +87,12 @@ func (m *machine) startDocker(t *testing.T) {
 }
 
 func (m *machine) removeContainers(t *testing.T) {
-	list, err := m.docker.List(context.Background(), dockerclient.ListOptions{All: true})
+	list, err := m.Docker.List(context.Background(), dockerclient.ListOptions{All: true})
 	if err != nil {
 		t.Errorf("removing all containers: %v", err)
 	}
 	for _, c := range list {
-		if err := m.docker.Remove(context.Background(), c.ID); err != nil && !dockerclient.IsNotFound(err) && !dockerclient.IsConflict(err) {
+		if err := m.Docker.Remove(context.Background(), c.ID); err != nil && !dockerclient.IsNotFound(err) && !dockerclient.IsConflict(err) {
 			t.Errorf("removing %s: %v", c.Name, err)
 		}
 	}
@@ -128,36 +124,9 @@ func (m *machine) importBox(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.docker.ImportImage(context.Background(), &layer, boxImage, []string{"ENV PATH=/bin"}); err != nil {
+	if err := m.Docker.ImportImage(context.Background(), &layer, boxImage, []string{"ENV PATH=/bin"}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (m *machine) inspect(t *testing.T, id string) dockerclient.Container {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	c, err := m.docker.Inspect(ctx, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// running lists the running and paused containers of the Engine by name.
-func (m *machine) running(t *testing.T) map[string]dockerclient.Container {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	list, err := m.docker.List(ctx, dockerclient.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	byName := map[string]dockerclient.Container{}
-	for _, c := range list {
-		byName[c.Name] = c
-	}
-	return byName
 }
 
 // loadModule loads estiba.ko.

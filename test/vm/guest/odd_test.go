@@ -48,12 +48,11 @@ func (m *machine) startOddOnes(t *testing.T) *oddOnes {
 	}{
 		{"steady", spin, host("NanoCpus", int64(0.3e9))},
 		{"paused", spin, host("NanoCpus", int64(0.1e9))},
-		{"hostpid", forever, host("PidMode", "host")},
-		{"hostnet", forever, host("NetworkMode", "host")},
+		{"host", forever, host("PidMode", "host", "NetworkMode", "host")},
 		{"execed", forever, options{}},
 		{"restarted", forever, options{}},
-		{"forks", "while :; do /bin/true; sleep 0.5; done", options{}},
 		{"pings", "exec ping -q -i 1 172.17.0.1", options{}},
+		// Makes a process for each write.
 		{"writes", "while :; do dd if=/dev/zero of=/data/file bs=64k count=16 conv=fsync; sleep 2; done", host("Binds", []string{"data:/data"})},
 		{"oom", "dd if=/dev/zero of=/dev/null bs=100M count=1; " + forever, host("Memory", 24<<20, "MemorySwap", 24<<20)},
 		{"protected", forever, options{labels: labels("true")}},
@@ -63,16 +62,16 @@ func (m *machine) startOddOnes(t *testing.T) *oddOnes {
 	}
 	// Its first process is what dies.
 	m.box(t, "oomdead", "exec dd if=/dev/zero of=/dev/null bs=100M count=1", host("Memory", 24<<20, "MemorySwap", 24<<20))
-	if err := m.docker.Pause(context.Background(), "paused"); err != nil {
+	if err := m.Docker.Pause(context.Background(), "paused"); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
 		m.exec(t, "execed", "sleep", "86400")
 	}
-	o.restarted = m.inspect(t, "restarted")
+	o.restarted = m.Inspect(t, "restarted")
 	call(t, "POST", "/containers/restarted/restart?t=0", nil)
-	for name := range m.running(t) {
-		o.containers[name] = m.inspect(t, name)
+	for name := range m.Running(t) {
+		o.containers[name] = m.Inspect(t, name)
 	}
 	return o
 }
@@ -129,8 +128,7 @@ func (o *oddOnes) check(t *testing.T) {
 	wanted := map[string]map[source.Field]uint64{
 		"steady":    {source.Processes: 1, source.OOMKills: 0},
 		"paused":    {source.Processes: 1},
-		"hostpid":   {source.Processes: 1, source.Threads: 1},
-		"hostnet":   {source.Processes: 1},
+		"host":      {source.Processes: 1, source.Threads: 1},
 		"execed":    {source.Processes: 4, source.Threads: 4},
 		"restarted": {source.Processes: 1, source.OOMKills: 0},
 		"oom":       {source.OOMKills: 1, source.MemoryLimit: 24 << 10},
@@ -199,7 +197,7 @@ func (o *oddOnes) network(t *testing.T, s *source.Snapshot) {
 			continue
 		}
 		want := "own"
-		if name == "hostnet" {
+		if name == "host" {
 			want = "host"
 		}
 		received, counted := got.Get(source.NetRxBytes)
@@ -276,10 +274,7 @@ func (o *oddOnes) startedAgain(t *testing.T, s *source.Snapshot) {
 // survived fails unless each of them still runs, or is paused, since the same
 // moment.
 func (o *oddOnes) survived(t *testing.T) {
-	for name, c := range o.containers {
-		now := o.m.inspect(t, c.ID)
-		if now.State != c.State || !now.StartedAt.Equal(c.StartedAt) || now.PID != c.PID {
-			t.Errorf("%s was %+v and is %+v", name, c, now)
-		}
+	for _, c := range o.containers {
+		o.m.Survived(t, c)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/stack"
 )
 
 // interval is how often prometheus.yml scrapes.
@@ -20,47 +21,42 @@ const interval = 5 * time.Second
 // nobody dies of it.
 func (m *machine) moduleGoesAndComes(t *testing.T) {
 	began := time.Now()
-	before := m.running(t)
-	killed := len(audit(t))
-	from := m.okTicks(t)
+	before := m.Running(t)
+	killed := len(m.RecordLines(t))
+	from := m.Ticks(t, "ok")
 
 	unloadModule(t)
 	m.say("module unloaded")
 	m.activeIs(t, "cgroup")
-	ticks := m.okTicks(t)
+	ticks := m.Ticks(t, "ok")
 	testutil.Eventually(t, patience, "two ticks of the manager on data of the cgroup source", func() bool {
-		return m.okTicks(t) >= ticks+2
+		return m.Ticks(t, "ok") >= ticks+2
 	})
 	loadModule(t)
 	m.say("module loaded again")
 	m.activeIs(t, "kmod")
-	ticks = m.okTicks(t)
+	ticks = m.Ticks(t, "ok")
 	testutil.Eventually(t, patience, "two ticks of the manager on data of the module", func() bool {
-		return m.okTicks(t) >= ticks+2
+		return m.Ticks(t, "ok") >= ticks+2
 	})
-	if m.okTicks(t) <= from {
+	if m.Ticks(t, "ok") <= from {
 		t.Error("the manager did not tick")
 	}
 
-	after := m.running(t)
+	after := m.Running(t)
 	for name, c := range before {
 		if after[name].ID != c.ID {
 			t.Errorf("%s is gone", name)
 		}
 	}
-	if n := len(audit(t)); n != killed {
+	if n := len(m.RecordLines(t)); n != killed {
 		t.Errorf("the record has grown from %d to %d lines", killed, n)
 	}
-	if errors := scraped(t, exporterURL, "estiba_scrape_success"); errors != 1 {
+	if errors := stack.Scraped(t, m.Exporter, "estiba_scrape_success"); errors != 1 {
 		t.Errorf("estiba_scrape_success is %g", errors)
 	}
 	m.samplesGoOn(t, began)
-	countersOver(t, began)
-}
-
-func (m *machine) okTicks(t *testing.T) float64 {
-	t.Helper()
-	return scraped(t, managerURL, `estiba_manager_ticks_total{result="ok"}`)
+	m.countersOver(t, began)
 }
 
 // activeIs waits until exporter and Prometheus say that this source is the one
@@ -84,12 +80,12 @@ func (m *machine) activeIs(t *testing.T, name string) {
 		return value("estiba_kernel_module_loaded") == loaded
 	}
 	testutil.Eventually(t, patience, "the exporter has source "+name, func() bool {
-		return right(func(series string) float64 { return scraped(t, exporterURL, series) })
+		return right(func(series string) float64 { return stack.Scraped(t, m.Exporter, series) })
 	})
 	testutil.Eventually(t, patience, "Prometheus has source "+name, func() bool {
 		return right(func(series string) float64 {
-			for _, s := range ask(t, series) {
-				return s.samples[0].value
+			for _, s := range m.Query(t, series) {
+				return s.Samples[0].Value
 			}
 			return -1
 		})
@@ -102,15 +98,15 @@ func (m *machine) samplesGoOn(t *testing.T, began time.Time) {
 	t.Helper()
 	most, who := 0.0, ""
 	names := map[string]bool{}
-	for _, s := range ask(t, fmt.Sprintf("estiba_container_cpu_seconds_total[%ds]", seconds(began))) {
-		names[s.labels["name"]] = true
-		for i := 1; i < len(s.samples); i++ {
-			if gap := s.samples[i].at - s.samples[i-1].at; gap > most {
-				most, who = gap, s.labels["name"]
+	for _, s := range m.Query(t, fmt.Sprintf("estiba_container_cpu_seconds_total[%ds]", seconds(began))) {
+		names[s.Labels["name"]] = true
+		for i := 1; i < len(s.Samples); i++ {
+			if gap := s.Samples[i].At - s.Samples[i-1].At; gap > most {
+				most, who = gap, s.Labels["name"]
 			}
 		}
 	}
-	for name := range m.running(t) {
+	for name := range m.Running(t) {
 		if !names[name] {
 			t.Errorf("%s has no samples over the switch", name)
 		}
@@ -125,7 +121,7 @@ func seconds(since time.Time) int { return int(time.Since(since).Seconds()) + 1 
 
 // countersOver tells what the counters did when the source changed twice: none
 // may have fallen.
-func countersOver(t *testing.T, began time.Time) {
+func (m *machine) countersOver(t *testing.T, began time.Time) {
 	t.Helper()
 	type counter struct {
 		series, fell int
@@ -133,8 +129,8 @@ func countersOver(t *testing.T, began time.Time) {
 		who          string
 	}
 	counters := map[string]*counter{}
-	for _, s := range ask(t, fmt.Sprintf(`{__name__=~"estiba_(container|unattributed|host)_.+_total"}[%ds]`, seconds(began))) {
-		name := s.labels["__name__"]
+	for _, s := range m.Query(t, fmt.Sprintf(`{__name__=~"estiba_(container|unattributed|host)_.+_total"}[%ds]`, seconds(began))) {
+		name := s.Labels["__name__"]
 		c := counters[name]
 		if c == nil {
 			c = &counter{}
@@ -142,11 +138,11 @@ func countersOver(t *testing.T, began time.Time) {
 		}
 		c.series++
 		fell := false
-		for i := 1; i < len(s.samples); i++ {
-			if fall := s.samples[i-1].value - s.samples[i].value; fall > 0 {
+		for i := 1; i < len(s.Samples); i++ {
+			if fall := s.Samples[i-1].Value - s.Samples[i].Value; fall > 0 {
 				fell = true
 				if fall > c.most {
-					c.most, c.at, c.who = fall, s.samples[i-1].value, s.labels["name"]
+					c.most, c.at, c.who = fall, s.Samples[i-1].Value, s.Labels["name"]
 				}
 			}
 		}
