@@ -65,6 +65,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	backtestCmd.Flag("policy", "A second policy file; what the two do differently is printed.").StringVar(&past.Other)
 	backtestCmd.Flag("all", "Print every kill, however many.").BoolVar(&past.All)
 	outputFlag(backtestCmd)
+	testCmd := app.Command("test", "Try policies on made-up histories, as promtool tests rules. Needs the program prometheus.")
+	testFiles := testCmd.Arg("file", "Policy test files.").Required().Strings()
+	testBinary := testCmd.Flag("prometheus.binary", "The program prometheus, a path or a name in PATH.").Default("prometheus").String()
 	healthCmd := app.Command("healthcheck", "Ask the manager that runs here whether it is alive.")
 
 	command, err := app.Parse(args)
@@ -81,6 +84,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return check(o.ConfigFile, stdout)
 	case healthCmd.FullCommand():
 		return web.Healthcheck(ctx, *webConfig)
+	case testCmd.FullCommand():
+		return testPolicies(ctx, *testFiles, *testBinary, stdout)
 	case backtestCmd.FullCommand():
 		if *until != "" {
 			if past.Until, err = time.Parse(time.RFC3339, *until); err != nil {

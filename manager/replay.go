@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/estiba/estiba/internal/container"
@@ -227,7 +228,7 @@ func (r *replayer) classify(c promql.PastContainer) policy.Container {
 		InScope: r.loaded.config.Scope == config.ScopeAll || c.Managed,
 	}
 	because := func(yes bool, why policy.Why) {
-		if yes {
+		if yes && !slices.Contains(p.Protected, why) {
 			p.Protected = append(p.Protected, why)
 		}
 	}
@@ -237,7 +238,7 @@ func (r *replayer) classify(c promql.PastContainer) policy.Container {
 	because(matchesImage(r.loaded.config.Protect.Images, c.Image), policy.WhyPolicyImage)
 	for _, why := range c.Why {
 		switch w := policy.Why(why); w {
-		case policy.WhyLabel, policy.WhyLabelError, policy.WhyPolicyName, policy.WhyPolicyImage:
+		case policy.WhyPolicyName, policy.WhyPolicyImage: // this policy's own, above
 		case policy.WhyPolicyLabel:
 			because(len(r.loaded.config.Protect.Labels) > 0, w)
 		default:

@@ -39,7 +39,7 @@ const (
 func Start(ctx context.Context, binary string, rules []byte) (*Server, error) {
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		return nil, fmt.Errorf("no Prometheus to try the policy on: %w", err)
+		return nil, fmt.Errorf("no Prometheus to try the policy on, name its program with --prometheus.binary: %w", err)
 	}
 	dir, err := os.MkdirTemp("", "estiba-prometheus-")
 	if err != nil {
