@@ -80,7 +80,7 @@ func New(c Config, logger log.Logger) (*App, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s, err := newSources(c)
+	s, err := newSources(c, logger)
 	if err != nil {
 		return nil, err
 	}

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/go-kit/log"
+
 	"github.com/estiba/estiba/exporter/source/kmod"
 )
 
 // Dump writes one snapshot of the chosen source as document version 1, so that
 // the sources can be compared.
-func Dump(ctx context.Context, c Config, out io.Writer) error {
-	s, err := newSources(c)
+func Dump(ctx context.Context, c Config, out io.Writer, logger log.Logger) error {
+	s, err := newSources(c, logger)
 	if err != nil {
 		return err
 	}

@@ -58,18 +58,18 @@ func run(args []string) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	logger, err := logging.New(os.Stderr, *logConfig)
+	if err != nil {
+		return err
+	}
 	switch command {
 	case health.FullCommand():
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		return web.Healthcheck(ctx, c.Web)
 	case dump.FullCommand():
-		return Dump(ctx, c, os.Stdout)
+		return Dump(ctx, c, os.Stdout, logger)
 	case serve.FullCommand():
-	}
-	logger, err := logging.New(os.Stderr, *logConfig)
-	if err != nil {
-		return err
 	}
 	a, err := New(c, logger)
 	if err != nil {

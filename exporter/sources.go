@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 
 	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/exporter/source/cgroup"
@@ -22,7 +26,7 @@ type sources struct {
 	chose string
 }
 
-func newSources(c Config) (*sources, error) {
+func newSources(c Config, logger log.Logger) (*sources, error) {
 	s := &sources{module: kmod.New(c.KmodFile), chose: c.Source}
 	s.chosen = s.module
 	if c.Source == source.Kmod {
@@ -33,7 +37,9 @@ func newSources(c Config) (*sources, error) {
 		dir = filepath.Join(c.SysFS, "fs", "cgroup")
 	}
 	var err error
-	if s.cgroup, err = cgroup.New(cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir}); err != nil {
+	if s.cgroup, err = cgroup.New(cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir, Owner: os.Geteuid(), Lacking: func(l cgroup.Lack) {
+		level.Warn(logger).Log("msg", "not everything can be read", "lack", l, "means", l.Says())
+	}}); err != nil {
 		return nil, err
 	}
 	switch c.Source {

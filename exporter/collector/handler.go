@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -22,7 +23,7 @@ import (
 // are being made or on their way to their readers; further scrapes wait.
 const (
 	maxRunning = 4
-	maxPending = 16
+	maxPending = 8
 )
 
 // keptBuffer is the largest buffer for an answer that is kept for the next, in
@@ -48,6 +49,7 @@ type handler struct {
 	// host, whose snapshot is enough for the garbage collector to run.
 	buffers chan *bytes.Buffer
 	zippers chan *gzip.Writer
+	size    atomic.Int64 // of the last answer that was larger than is kept
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +71,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, packed := h.buffer(), acceptsGzip(r)
+	h.reserve(body, packed)
 	defer h.release(body)
 	format, err := h.render(ctx, body, expfmt.NegotiateIncludingOpenMetrics(r.Header), packed)
 	<-h.running
@@ -109,8 +112,17 @@ func (h *handler) buffer() *bytes.Buffer {
 	}
 }
 
+// reserve makes room for an answer as large as the last, so that a large one
+// is not copied while it grows.
+func (h *handler) reserve(b *bytes.Buffer, packed bool) {
+	if last := h.size.Load(); !packed && int(last) > b.Cap() {
+		b.Grow(int(last) + int(last)/16)
+	}
+}
+
 func (h *handler) release(b *bytes.Buffer) {
 	if b.Cap() > keptBuffer {
+		h.size.Store(int64(b.Len()))
 		return
 	}
 	select {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"syscall"
@@ -67,6 +68,7 @@ type Source struct {
 // state is what is kept of one container between snapshots.
 type state struct {
 	children map[identity]membership // of the shim: where they are
+	shim     membership              // where the shim itself is
 	place    place
 	shared   bool // another container claims the same cgroup
 	files    [numFiles]file
@@ -201,6 +203,9 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 		}
 		st, first := s.settle(&shims[i], all, members[i], now)
 		settled[i], firsts[i] = st, first
+		if st != nil {
+			members[i] = s.withoutRuntime(st, all, members[i], owner)
+		}
 		if st == nil || st.place == (place{}) {
 			continue
 		}
@@ -244,11 +249,12 @@ func (s *Source) settle(sh *shim, all []process, members []int, now time.Duratio
 	if st == nil {
 		st = &state{}
 	}
-	first := firstProcess(sh, all, members)
+	changed := s.children(st, sh, all, members)
+	first := firstProcess(sh, st, all, members)
 	if first >= 0 {
 		st.started = all[first].start * tickNS
 		young := now-time.Duration(st.started) < creation
-		if s.children(st, sh, all, members) || !st.resolved {
+		if changed || !st.resolved {
 			s.resolve(st, sh, young)
 		}
 		if young && st.place == (place{}) {
@@ -357,12 +363,13 @@ func (s *Source) disk(c *source.Container, st *state, sum *tally, complete bool)
 	c.Set(source.DiskWrite, st.disk[1])
 }
 
-// firstProcess is the oldest child of the shim: the container's init. Later
-// children are processes that were brought in (docker exec).
-func firstProcess(sh *shim, all []process, members []int) int {
+// firstProcess is the oldest child of the shim that is not the runtime at work:
+// the container's init. Later children are processes that were brought in
+// (docker exec).
+func firstProcess(sh *shim, st *state, all []process, members []int) int {
 	first := -1
 	for _, i := range members {
-		if all[i].parent != sh.pid {
+		if all[i].parent != sh.pid || st.isRuntime(st.children[all[i].identity]) {
 			continue
 		}
 		if first < 0 || all[i].start < all[first].start || (all[i].start == all[first].start && all[i].pid < all[first].pid) {
@@ -370,6 +377,49 @@ func firstProcess(sh *shim, all []process, members []int) int {
 		}
 	}
 	return first
+}
+
+// isRuntime tells whether somebody below the shim who is in these cgroups is the
+// runtime at work for it (runc create, exec, delete): it stays where the shim
+// is, while a process of the container is put elsewhere before its program
+// begins. Of a container without cgroups of its own nobody can tell.
+func (st *state) isRuntime(at membership) bool {
+	return st.place != (place{}) && maps.Equal(at, st.shim)
+}
+
+// withoutRuntime leaves the runtime at work, and what it runs for itself, out of
+// the members of a container: they are nobody's.
+func (s *Source) withoutRuntime(st *state, all []process, members, owner []int) []int {
+	runtime := map[int]bool{} // PIDs
+	for id, at := range st.children {
+		if st.isRuntime(at) {
+			runtime[id.pid] = true
+		}
+	}
+	if len(runtime) == 0 {
+		return members
+	}
+	for found := true; found; {
+		found = false
+		for _, i := range members {
+			if !runtime[all[i].parent] || runtime[all[i].pid] {
+				continue
+			}
+			b, err := s.reader.read(s.procPath(all[i].pid, "cgroup"))
+			if err == nil && st.isRuntime(parseMembership(b)) {
+				runtime[all[i].pid], found = true, true
+			}
+		}
+	}
+	left := members[:0]
+	for _, i := range members {
+		if runtime[all[i].pid] {
+			owner[i] = -1
+		} else {
+			left = append(left, i)
+		}
+	}
+	return left
 }
 
 // children keeps where each child of the shim is. It tells whether that
@@ -418,9 +468,9 @@ func (s *Source) resolve(st *state, sh *shim, young bool) {
 	if err != nil {
 		return
 	}
-	shim := parseMembership(b)
-	common, whole := commonMembership(st.children, shim)
-	found := s.layout.locate(sh.id, common, shim)
+	st.shim = parseMembership(b)
+	common, whole := commonMembership(st.children, st.shim)
+	found := s.layout.locate(sh.id, common, st.shim)
 	if st.resolved = found != (place{}) && (whole || !young); !st.resolved {
 		clear(st.children)
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // MaxDocument is the size up to which a document is read, in bytes: about
-// five times what 10,000 containers take.
-const MaxDocument = 64 << 20
+// three times what 10,000 containers take.
+const MaxDocument = 32 << 20
 
 // Source reads the module's file.
 type Source struct {
