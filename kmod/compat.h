@@ -45,7 +45,7 @@ static inline estiba_rstat_cpu *estiba_cgroup_cpu(struct cgroup *cgrp, int cpu)
 
 /*
  * 6.1 made the pressure statistics of a cgroup a separate allocation, which is
- * not there when they are switched off.
+ * not there when they are switched off. Before, a part of them was.
  */
 static inline struct psi_group *estiba_cgroup_psi(struct cgroup *cgrp)
 {
@@ -54,7 +54,7 @@ static inline struct psi_group *estiba_cgroup_psi(struct cgroup *cgrp)
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0)
 	return cgrp->psi;
 #else
-	return &cgrp->psi;
+	return cgrp->psi.pcpu ? &cgrp->psi : NULL;
 #endif
 }
 

@@ -10,6 +10,7 @@
 #include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
+#include <linux/uidgid.h>
 
 #include "counter.h"
 #include "json_writer.h"
@@ -173,6 +174,17 @@ struct estiba_snapshot {
 	size_t cap;
 };
 
+/* One opening of the file. */
+struct estiba_reader {
+	struct list_head list;
+	kuid_t user;
+	struct estiba_snapshot *snapshot;
+};
+
+/* estiba_reader.c: how many may be open. */
+struct estiba_reader *estiba_reader_open(void);
+void estiba_reader_close(struct estiba_reader *r);
+
 /* estiba_proc.c: the file and its other names. */
 int estiba_proc_create(void);
 void estiba_proc_remove(void);
@@ -250,16 +262,34 @@ umode_t estiba_proc_mode(void);
 kgid_t estiba_proc_gid(void);
 const char *estiba_aliases(void);
 
-/* True for a task named like a containerd shim (comm is cut at 15 bytes). */
+/* What names of shims begin with: as much as fits into the comm of a task. */
+#define ESTIBA_SHIM_NAME "containerd-shim"
+
 static inline bool estiba_named_shim(const struct task_struct *p)
 {
-	return memcmp(p->comm, "containerd-shim", 15) == 0;
+	return memcmp(p->comm, ESTIBA_SHIM_NAME, sizeof(ESTIBA_SHIM_NAME) - 1) == 0;
 }
 
 /* No thread of p's process lives: its leader alone may end before the others. */
 static inline bool estiba_is_gone(struct task_struct *p)
 {
 	return !atomic_read(&p->signal->live);
+}
+
+/*
+ * A thread of p's process that is not exiting, NULL for none; under RCU. Those
+ * that are have left their cgroups and namespaces.
+ */
+static inline struct task_struct *estiba_staying(struct task_struct *p)
+{
+	struct task_struct *t;
+
+	if (!(READ_ONCE(p->flags) & PF_EXITING))
+		return p;
+	for_each_thread(p, t)
+		if (!(READ_ONCE(t->flags) & PF_EXITING))
+			return t;
+	return NULL;
 }
 
 /* The process that made p's process; under RCU. */

@@ -63,19 +63,6 @@ static struct cgroup *common_ancestor(struct cgroup *a, struct cgroup *b)
 	return a;
 }
 
-/* A thread of p's process that is not exiting: those are moved to the root. */
-static struct task_struct *staying(struct task_struct *p)
-{
-	struct task_struct *t;
-
-	if (!(READ_ONCE(p->flags) & PF_EXITING))
-		return p;
-	for_each_thread(p, t)
-		if (!(READ_ONCE(t->flags) & PF_EXITING))
-			return t;
-	return NULL;
-}
-
 /*
  * estiba_cgroup_child - child is a child of the shim. Keeps a reference to the
  * cgroup that all of them have in common. Under RCU.
@@ -84,7 +71,7 @@ void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child)
 {
 	struct cgroup *cgrp, *common;
 
-	child = staying(child);
+	child = estiba_staying(child);
 	if (c->cgroup_mixed || !child)
 		return;
 	cgrp = task_dfl_cgroup(child);
@@ -141,7 +128,8 @@ static void find_path(struct estiba_container *c)
 	c->path_level = c->cgroup->level;
 	c->path_len = 0;
 	len = cgroup_path(c->cgroup, c->path, sizeof(c->path));
-	if (len <= 0 || len >= (int)sizeof(c->path))
+	/* Of one that is too long most kernels tell the length of what fits. */
+	if (len <= 0 || len >= (int)sizeof(c->path) - 1)
 		return;
 	end = end_of_named(c->path, len, &c->args, &level);
 	if (end && level <= c->cgroup->level) {

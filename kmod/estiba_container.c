@@ -105,6 +105,8 @@ u64 estiba_containers_sweep(struct estiba_build *b)
 	hash_for_each_safe(known, bucket, next, c, by_pid) {
 		if (c->seen == b->number)
 			continue;
+		/* The lock of the snapshot is held: the list stays as it is. */
+		cond_resched();
 		if (!c->ended_at) {
 			bool shown = c->cpu.known;
 
@@ -132,6 +134,8 @@ void estiba_containers_exit(void)
 	struct hlist_node *next;
 	int bucket;
 
-	hash_for_each_safe(known, bucket, next, c, by_pid)
+	hash_for_each_safe(known, bucket, next, c, by_pid) {
 		forget(c);
+		cond_resched();
+	}
 }

@@ -78,6 +78,7 @@ static u64 inactive_file(struct mem_cgroup *memcg)
 static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 {
 	struct mem_cgroup *memcg, *shims;
+	struct task_struct *init;
 
 	if (c->own) {
 		struct cgroup_subsys_state *css;
@@ -86,9 +87,10 @@ static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 		if (css)
 			return mem_cgroup_from_css(css);
 	}
-	if (!c->init || (READ_ONCE(c->init->flags) & PF_EXITING))
+	init = c->init ? estiba_staying(c->init) : NULL;
+	if (!init)
 		return NULL;
-	memcg = mem_cgroup_from_task(c->init);
+	memcg = mem_cgroup_from_task(init);
 	shims = mem_cgroup_from_task(c->shim);
 	if (!memcg || !shims || !memcg->css.cgroup->level ||
 	    memcg->css.cgroup->root == &cgrp_dfl_root ||

@@ -10,12 +10,18 @@
 static struct net *net_of(struct task_struct *p)
 {
 	struct net *net = NULL;
+	struct task_struct *t;
 
-	task_lock(p);
-	/* An exiting task has none any more. */
-	if (p->nsproxy)
-		net = get_net(p->nsproxy->net_ns);
-	task_unlock(p);
+	rcu_read_lock();
+	t = estiba_staying(p);
+	if (t) {
+		task_lock(t);
+		/* It may have begun to exit meanwhile. */
+		if (t->nsproxy)
+			net = get_net(t->nsproxy->net_ns);
+		task_unlock(t);
+	}
+	rcu_read_unlock();
 	return net;
 }
 
@@ -23,21 +29,27 @@ static struct net *net_of(struct task_struct *p)
 #define DEVICES_BATCH 64
 
 /*
- * Leaves RCU and comes back. False if dev is no longer in the list, so that
- * there is no way on from it. Who may make interfaces can make any number.
+ * Leaves RCU and comes back. False if the list of interfaces is another one than
+ * when it was begun at seq: dev may have gone, or into another namespace, and its
+ * way on would lead into that one's list. Who may make interfaces can make any
+ * number.
  */
-static bool rest_at(struct net_device *dev)
+static bool rest_at(const struct net *net, struct net_device *dev,
+		    unsigned int seq)
 {
-	bool there;
+	bool same;
 
 	dev_hold(dev);
 	rcu_read_unlock();
 	cond_resched();
 	rcu_read_lock();
-	/* What is in the list now stays reachable until RCU is left. */
-	there = dev->reg_state == NETREG_REGISTERED;
+	/*
+	 * Who takes an interface out counts afterwards, then waits for all who
+	 * are under RCU: what was in the list until here stays reachable.
+	 */
+	same = READ_ONCE(net->dev_base_seq) == seq;
 	dev_put(dev);
-	return there;
+	return same;
 }
 
 /*
@@ -47,7 +59,7 @@ static bool rest_at(struct net_device *dev)
 void estiba_network_read(struct estiba_container *c, u64 now)
 {
 	u64 rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
-	unsigned int looked = 0;
+	unsigned int looked = 0, seq;
 	struct net_device *dev;
 	bool whole = true;
 	struct net *net;
@@ -63,6 +75,7 @@ void estiba_network_read(struct estiba_container *c, u64 now)
 		return;
 	}
 	rcu_read_lock();
+	seq = READ_ONCE(net->dev_base_seq);
 	for_each_netdev_rcu(net, dev) {
 		struct rtnl_link_stats64 s;
 
@@ -73,7 +86,7 @@ void estiba_network_read(struct estiba_container *c, u64 now)
 		tx_bytes += s.tx_bytes;
 		rx_packets += s.rx_packets;
 		tx_packets += s.tx_packets;
-		if (++looked % DEVICES_BATCH == 0 && !rest_at(dev)) {
+		if (++looked % DEVICES_BATCH == 0 && !rest_at(net, dev, seq)) {
 			whole = false;
 			break;
 		}

@@ -18,7 +18,7 @@ static int alias_count;
 
 static int estiba_open(struct inode *inode, struct file *file)
 {
-	struct estiba_snapshot *s;
+	struct estiba_reader *r;
 
 	/*
 	 * A mount of /proc inside a container shows the host's entries too; what
@@ -26,31 +26,32 @@ static int estiba_open(struct inode *inode, struct file *file)
 	 */
 	if (task_active_pid_ns(current) != &init_pid_ns)
 		return -EACCES;
-	s = estiba_snapshot_get();
-	if (IS_ERR(s))
-		return PTR_ERR(s);
-	file->private_data = s;
+	r = estiba_reader_open();
+	if (IS_ERR(r))
+		return PTR_ERR(r);
+	file->private_data = r;
 	return 0;
 }
 
 static ssize_t estiba_read(struct file *file, char __user *to, size_t size,
 			   loff_t *pos)
 {
-	const struct estiba_snapshot *s = file->private_data;
+	const struct estiba_reader *r = file->private_data;
+	const struct estiba_snapshot *s = r->snapshot;
 
 	return simple_read_from_buffer(to, size, pos, s->text, s->len);
 }
 
 static loff_t estiba_lseek(struct file *file, loff_t offset, int whence)
 {
-	const struct estiba_snapshot *s = file->private_data;
+	const struct estiba_reader *r = file->private_data;
 
-	return fixed_size_llseek(file, offset, whence, s->len);
+	return fixed_size_llseek(file, offset, whence, r->snapshot->len);
 }
 
 static int estiba_release(struct inode *inode, struct file *file)
 {
-	estiba_snapshot_put(file->private_data);
+	estiba_reader_close(file->private_data);
 	return 0;
 }
 

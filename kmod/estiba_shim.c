@@ -4,10 +4,13 @@
  * containerd-shim, so a shim is believed only if it is real root of the initial
  * user namespace, lives in the initial pid namespace, does not descend from
  * another shim (it would be a process of that one's container, or the moment
- * between fork and exec), and its arguments name a container.
+ * between fork and exec), runs a program of that name, and its arguments name a
+ * container.
  */
 #include <linux/cred.h>
+#include <linux/fs.h>
 #include <linux/idr.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched/mm.h>
@@ -34,6 +37,24 @@ static bool is_trusted(struct task_struct *p)
 }
 
 /*
+ * Is the program in mm called like a shim? A process is named after the path it
+ * was started by, and anybody may make a link to a program that becomes root.
+ */
+static bool runs_shim(struct mm_struct *mm)
+{
+	char name[sizeof(ESTIBA_SHIM_NAME)] = "";
+	struct vm_area_struct *vma;
+
+	if (mmap_read_lock_killable(mm))
+		return false;
+	vma = find_vma(mm, mm->start_code);
+	if (vma && vma->vm_file)
+		snprintf(name, sizeof(name), "%pD", vma->vm_file);
+	mmap_read_unlock(mm);
+	return strcmp(name, ESTIBA_SHIM_NAME) == 0;
+}
+
+/*
  * Reads the arguments out of the memory of p. Only its anonymous memory: file
  * mappings could be served by a slow or hostile file system. May sleep.
  */
@@ -42,17 +63,19 @@ static bool read_args(struct task_struct *p, struct shim_args *to, char *buf)
 	u64 exec_id = READ_ONCE(p->self_exec_id);
 	unsigned long begin, end;
 	struct mm_struct *mm;
+	bool is_shim;
 	int len;
 
 	mm = get_task_mm(p);
 	if (!mm)
 		return false;
+	is_shim = runs_shim(mm);
 	spin_lock(&mm->arg_lock);
 	begin = mm->arg_start;
 	end = mm->arg_end;
 	spin_unlock(&mm->arg_lock);
 	mmput(mm);
-	if (begin >= end)
+	if (!is_shim || begin >= end)
 		return false;
 	len = access_process_vm(p, begin, buf,
 				min_t(unsigned long, end - begin, ARGS_MAX),
@@ -94,7 +117,8 @@ static int consider(struct estiba_build *b, struct task_struct *p, char *buf)
 	if (!c || c->exec_id != exec_id) {
 		if (!read_args(p, &args, buf)) {
 			put_task_struct(p);
-			return 0;
+			/* A killed reader cannot wait for another's memory. */
+			return fatal_signal_pending(current) ? -EINTR : 0;
 		}
 		if (c) {
 			c->args = args;
@@ -119,6 +143,9 @@ static int consider(struct estiba_build *b, struct task_struct *p, char *buf)
 /* Is one of p's ancestors the shim of a container of this build? Under RCU. */
 static bool has_shim_above(const struct estiba_build *b, struct task_struct *p)
 {
+	/* Once it is reaped nobody tells it that its parent goes, too. */
+	if (!pid_alive(p))
+		return false;
 	for (p = estiba_parent(p); p->pid > 1; p = estiba_parent(p)) {
 		const struct estiba_container *c;
 
@@ -204,8 +231,6 @@ int estiba_shims_find(struct estiba_build *b)
 				err = consider(b, found[i], buf);
 		}
 		cond_resched();
-		if (!err && fatal_signal_pending(current))
-			err = -EINTR;
 	} while (pid && !err);
 	if (err)
 		goto out;

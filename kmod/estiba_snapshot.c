@@ -93,8 +93,10 @@ static void let_go(struct estiba_build *b)
 {
 	size_t i;
 
-	for (i = 0; i < b->count; i++)
+	for (i = 0; i < b->count; i++) {
 		estiba_container_end(b->list[i]);
+		cond_resched();
+	}
 	kvfree(b->list);
 	estiba_memo_free(b->memo);
 }

@@ -60,7 +60,11 @@ static void visit(struct estiba_build *b, struct task_struct *p)
 	}
 }
 
-/* estiba_walk - fills the sums of the build's containers. -ENOMEM, -EINTR. */
+/*
+ * estiba_walk - fills the sums of the build's containers. -ENOMEM. It is not cut
+ * short when the reader is killed: others wait for what was begun, and who kills
+ * his readers in time would have a walk for each.
+ */
 int estiba_walk(struct estiba_build *b)
 {
 	struct pid *pid;
@@ -88,8 +92,6 @@ int estiba_walk(struct estiba_build *b)
 		}
 		rcu_read_unlock();
 		cond_resched();
-		if (fatal_signal_pending(current))
-			return -EINTR;
 	} while (pid);
 	return 0;
 }
