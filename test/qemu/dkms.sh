@@ -100,7 +100,8 @@ step "sign" "/usr/src/linux-headers-$release/scripts/sign-file" sha256 \
 	"$source/estiba.key" "$source/estiba.der" "$source/estiba.ko"
 step "the signature is there" signed "$source/estiba.ko" "estiba module"
 step "make install" make -C "$source" "KDIR=$modules/build" CC=gcc-12 install
-step "modprobe finds what make installed" there "$modules/"
+step "modprobe finds what make installed" there "$modules/extra/estiba.ko"
+step "it is the one that was signed" signed "$modules/extra/estiba.ko" "estiba module"
 step "make clean" make -C "$source" clean
 step "clean leaves nothing" sh -c "! find '$source' -name '*.o' -o -name '*.ko' | grep ."
 
