@@ -15,10 +15,15 @@ cp "$programs"/* "$root/bin/"
 # Without its debug information it loads faster.
 strip --strip-debug -o "$root/estiba.ko" "$module"
 cp "$here/programs/init" "$root/init"
-: >"$root/test.args"
-if [ -n "${ESTIBA_TEST_RUN:-}" ]; then
-	printf -- '-test.run=%s\n' "$ESTIBA_TEST_RUN" >"$root/test.args"
-fi
+# Tests that take long run only when they are asked for by name.
+{
+	printf -- '-test.timeout=%sm\n' "${ESTIBA_TEST_MINUTES:-10}"
+	if [ -n "${ESTIBA_TEST_RUN:-}" ]; then
+		printf -- '-test.run=%s\n' "$ESTIBA_TEST_RUN"
+	else
+		echo '-test.skip=^TestLong'
+	fi
+} >"$root/test.args"
 
 : >"$root/modules/order"
 for name in virtio_pci virtio_console virtio_blk ext4 dummy; do

@@ -13,6 +13,7 @@ var counters = []string{
 	"cpu_ns", "cpu_user_ns", "cpu_system_ns", "minor_faults", "major_faults",
 	"disk_read_bytes", "disk_write_bytes", "io_read_bytes", "io_write_bytes",
 	"io_read_calls", "io_write_calls", "oom_kills",
+	"net_rx_bytes", "net_tx_bytes", "net_rx_packets", "net_tx_packets",
 	"pressure_cpu_ns", "pressure_memory_ns", "pressure_io_ns",
 }
 

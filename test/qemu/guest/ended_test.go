@@ -108,7 +108,7 @@ func TestShimOutlivesItsContainer(t *testing.T) {
 func TestProcessWithoutItsFirstThread(t *testing.T) {
 	module(t, "min_interval_ms=1")
 	id := newID()
-	s := start(t, options{id: id, cgroup: "docker/" + id, load: "leaderless 24"})
+	s := start(t, options{id: id, cgroup: "docker/" + id, load: "leaderless 24", unshare: "n"})
 	pid := s.processes(t)[0]
 	eventually(t, "the end of the first thread", func() bool {
 		f := stat(pid)
@@ -116,7 +116,7 @@ func TestProcessWithoutItsFirstThread(t *testing.T) {
 	})
 	eventually(t, "its memory", func() bool { return fresh(t).container(t, id).number(t, "rss_kb") >= 24<<10 })
 	c := fresh(t).container(t, id)
-	if c["init_pid"] != strconv.Itoa(pid) || c["threads"] != "2" {
+	if c["init_pid"] != strconv.Itoa(pid) || c["threads"] != "2" || c["network"] != "own" {
 		t.Errorf("%v", c)
 	}
 }

@@ -236,6 +236,55 @@ static void name(const char *hex)
 	stay();
 }
 
+/* Uses some of everything, then only CPU time. */
+static void steady(void)
+{
+	static char block[4096];
+	int fd = open("/disk/steady", O_RDWR | O_CREAT, 0600);
+	char *p = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (fd < 0 || p == MAP_FAILED)
+		die("steady");
+	for (size_t i = 0; i < 8 << 20; i += 4096)
+		p[i] = 1;
+	for (int i = 0; i < 100; i++)
+		if (write(fd, block, sizeof(block)) != sizeof(block))
+			die("write");
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	lseek(fd, 0, SEEK_SET);
+	while (read(fd, block, sizeof(block)) > 0)
+		;
+	for (;;)
+		burn_ms(1000);
+}
+
+/* Opens file up to n times, says how often it could and why no more, keeps all. */
+static void open_often(int n, const char *file)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (open(file, O_RDONLY) < 0)
+			break;
+	printf("%d %s\n", i, i < n ? strerror(errno) : "");
+	fflush(stdout);
+	stay();
+}
+
+/* Forks as fast as it can: n at a time, which end at once and in any order. */
+static void exit_storm(int n)
+{
+	for (;;) {
+		for (int i = 0; i < n; i++)
+			if (fork() == 0)
+				_exit(0);
+		while (wait(NULL) > 0)
+			;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 1 ? argv[1] : "sleep";
@@ -266,6 +315,12 @@ int main(int argc, char **argv)
 		storm(0);
 	else if (!strcmp(kind, "autoreap"))
 		storm(1);
+	else if (!strcmp(kind, "steady"))
+		steady();
+	else if (!strcmp(kind, "exits"))
+		exit_storm(n);
+	else if (!strcmp(kind, "open") && argc > 3)
+		open_often(n, argv[3]);
 	else if (!strcmp(kind, "name"))
 		name(word);
 	else if (!strcmp(kind, "sleep"))

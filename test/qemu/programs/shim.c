@@ -8,6 +8,8 @@
  *                 separated by ';' become several children
  *   SHIM_CGROUP   file cgroup.procs the container joins
  *   SHIM_UNSHARE  letters: p pid namespace, n network namespace
+ *   SHIM_MANY     how many shims to become; the last eight digits of the id
+ *                 count them. Says "ready" when all are there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -56,14 +58,59 @@ static void start(char *load, const char *cgroup)
 	die("exec /bin/load");
 }
 
-int main(void)
+/* Forks so many shims and stays behind, no longer named like one. */
+static void multiply(int many, char *id)
+{
+	int ready[2];
+	char c;
+
+	if (pipe(ready))
+		die("pipe");
+	for (int i = 0; i < many; i++) {
+		char digits[16];
+		pid_t child = fork();
+
+		if (child < 0)
+			die("fork");
+		if (child)
+			continue;
+		close(ready[0]);
+		snprintf(digits, sizeof(digits), "%08d", i);
+		memcpy(id + strlen(id) - 8, digits, 8);
+		if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+			die("subreaper");
+		child = fork();
+		if (child < 0)
+			die("fork");
+		if (child == 0)
+			prctl(PR_SET_NAME, "load");
+		close(ready[1]);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	prctl(PR_SET_NAME, "many");
+	/* Ends when nobody holds the other side any more. */
+	if (read(ready[0], &c, 1) != 0)
+		die("pipe");
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+int main(int argc, char **argv)
 {
 	const char *names = getenv("SHIM_UNSHARE");
 	const char *cgroup = getenv("SHIM_CGROUP");
 	const char *given = getenv("SHIM_LOAD");
 	char *loads = strdup(given ? given : "sleep");
 	char *save = NULL, *load;
+	const char *many = getenv("SHIM_MANY");
 	int flags = 0;
+
+	if (many && argc > 4)
+		multiply(atoi(many), argv[4]);
 
 	/* A shim inside this one's container starts from nothing. */
 	clearenv();
