@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * libFuzzer target: any bytes as the arguments of a shim and as a name. What is
- * written must be well-formed UTF-8 inside one JSON string.
+ * written must be well-formed UTF-8 inside JSON strings, and read back as it was.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ static void check(int ok)
 		abort();
 }
 
-/* Length of a well-formed sequence by its code point, written independently. */
+/*
+ * Length of the well-formed sequence at s by its code point, 0 if there is none;
+ * written independently.
+ */
 static size_t sequence(const unsigned char *s, size_t left)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -31,23 +35,99 @@ static size_t sequence(const unsigned char *s, size_t left)
 	if (s[0] < 0x80)
 		return 1;
 	n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-	check(s[0] >= 0xc0 && s[0] < 0xf8 && n <= left);
+	if (s[0] < 0xc0 || s[0] >= 0xf8 || n > left)
+		return 0;
 	point = s[0] & (0x7f >> n);
 	for (i = 1; i < n; i++) {
-		check((s[i] & 0xc0) == 0x80);
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
 		point = point << 6 | (s[i] & 0x3f);
 	}
-	check(point >= least[n] && point <= 0x10ffff &&
-	      (point < 0xd800 || point > 0xdfff));
+	if (point < least[n] || point > 0x10ffff ||
+	    (point >= 0xd800 && point <= 0xdfff))
+		return 0;
 	return n;
+}
+
+/* The number of four hex digits. */
+static unsigned int hex(const unsigned char *s)
+{
+	char digits[5] = { 0 };
+
+	memcpy(digits, s, 4);
+	check(strspn(digits, "0123456789abcdef") == 4);
+	return (unsigned int)strtoul(digits, NULL, 16);
+}
+
+/* Reads the string that begins at s back and holds it against data. */
+static const unsigned char *check_string(const unsigned char *s,
+					 const unsigned char *end,
+					 const uint8_t *data, size_t size)
+{
+	size_t i = 0;
+
+	check(s < end && *s++ == '"');
+	while (s < end && *s != '"') {
+		size_t n = 1;
+
+		check(i < size && *s >= 0x20 && *s != 0x7f);
+		if (*s != '\\') {
+			n = sequence(s, end - s);
+			check(n && n <= size - i && !memcmp(s, data + i, n));
+			s += n;
+		} else if (s[1] != 'u') {
+			check((s[1] == '"' || s[1] == '\\') && s[1] == data[i]);
+			s += 2;
+		} else {
+			unsigned int point;
+
+			check(end - s >= 6);
+			point = hex(s + 2);
+			if (point == 0xfffd)
+				check(!sequence(data + i, size - i));
+			else
+				check(point == data[i] &&
+				      (point < 0x20 || point == 0x7f));
+			s += 6;
+		}
+		i += n;
+	}
+	check(s < end && i == size);
+	return s + 1;
+}
+
+/* The same text again and again, over the places where the buffer grows. */
+static void write_texts(const uint8_t *data, size_t size)
+{
+	const unsigned char *s, *end;
+	struct json_writer w;
+	int i;
+
+	json_init(&w, size);
+	for (i = 0; i < 5; i++) {
+		json_text(&w, JSON_LIT("\""), (const char *)data, size);
+		json_number(&w, JSON_KEY("n"), size << (8 * i));
+	}
+	check(!json_failed(&w));
+	s = (const unsigned char *)w.text;
+	end = s + w.len;
+	for (i = 0; i < 5; i++) {
+		char want[40];
+		int len;
+
+		s = check_string(s, end, data, size);
+		len = snprintf(want, sizeof(want), ",\"n\":\"%llu\"",
+			       (unsigned long long)size << (8 * i));
+		check(end - s >= len && !memcmp(s, want, len));
+		s += len;
+	}
+	check(s == end);
+	json_release(&w);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const unsigned char *s;
 	struct shim_args args;
-	struct json_writer w;
-	size_t i;
 
 	if (shim_args_parse(&args, (const char *)data, size)) {
 		check(is_plain_name(args.id, args.id_len, SHIM_ID_MAX));
@@ -55,29 +135,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		      is_plain_name(args.namespace, args.namespace_len,
 				    SHIM_NAMESPACE_MAX));
 	}
-	json_init(&w, 0);
-	json_text(&w, JSON_LIT("\""), (const char *)data, size);
-	check(!json_failed(&w) && w.len >= 2);
-	s = (const unsigned char *)w.text;
-	check(s[0] == '"' && s[w.len - 1] == '"');
-	for (i = 1; i < w.len - 1;) {
-		check(s[i] >= 0x20 && s[i] != '"');
-		if (s[i] == '\\') {
-			i++;
-			check(i < w.len - 1);
-			if (s[i] == 'u') {
-				check(i + 5 <= w.len - 1 &&
-				      strspn((const char *)s + i + 1,
-					     "0123456789abcdef") >= 4);
-				i += 5;
-			} else {
-				check(s[i] == '"' || s[i] == '\\');
-				i++;
-			}
-			continue;
-		}
-		i += sequence(s + i, w.len - 1 - i);
-	}
-	json_release(&w);
+	write_texts(data, size);
 	return 0;
 }
