@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -36,6 +37,7 @@ type App struct {
 	metrics  *status.Metrics
 	store    *status.Store
 	server   *web.Server
+	lock     io.Closer // nil in a dry run, which may run beside another manager
 	policy   atomic.Pointer[loaded]
 
 	reloading sync.Mutex
@@ -74,6 +76,12 @@ func New(o Options) (*App, error) {
 	if a.audit, err = audit.Open(o.AuditFile, audit.Options{Recent: recalled}); err != nil {
 		return nil, err
 	}
+	if !o.DryRun {
+		if a.lock, err = lockEngine(o.DockerHost); err != nil {
+			a.audit.Close()
+			return nil, err
+		}
+	}
 	a.recall()
 	eo := enforce.Options{Reader: o.Engine, Record: a.audit, Now: o.Now, Done: a.done}
 	if !o.DryRun {
@@ -81,8 +89,7 @@ func New(o Options) (*App, error) {
 	}
 	a.enforcer = enforce.New(eo)
 	if a.server, err = web.Listen(o.Web, a.handler(), o.Logger); err != nil {
-		a.audit.Close()
-		return nil, err
+		return nil, errors.Join(err, a.release())
 	}
 	return a, nil
 }
@@ -168,9 +175,18 @@ func (a *App) Run(ctx context.Context) error {
 	a.loop(ctx)
 	a.enforcer.Wait(context.Background()) // each act has a time limit of its own
 	wg.Wait()
-	err := a.audit.Close()
+	err := a.release()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// release gives the record and the Engine free for the next manager.
+func (a *App) release() error {
+	err := a.audit.Close()
+	if a.lock != nil {
+		err = errors.Join(err, a.lock.Close())
 	}
 	return err
 }

@@ -101,6 +101,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer engine.Close()
+	o.DockerHost = engine.Host()
 	o.Engine, o.Self, o.Web = engine, FindSelf("/proc"), *webConfig
 	if o.Logger, err = logging.New(stderr, *logConfig); err != nil {
 		return err

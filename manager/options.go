@@ -26,6 +26,7 @@ type Options struct {
 	DryRun        bool
 	Web           web.Config
 	Engine        Engine
+	DockerHost    string // of Engine; what the lock between managers goes by
 	// Self is what the manager knows of the container it runs in, if any.
 	Self   Self
 	Logger log.Logger

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/web"
+)
+
+// steppingClock is the real time and a step.
+type steppingClock struct {
+	mu   sync.Mutex
+	away time.Duration
+}
+
+func (c *steppingClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.away)
+}
+
+// step sets how far the clock lies from the real time.
+func (c *steppingClock) step(away time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = away
+}
+
+// runApp runs the manager within the test, against the world. What is returned
+// stops it.
+func (w *realWorld) runApp(t *testing.T, o Options) (*App, func()) {
+	t.Helper()
+	o.PrometheusURL, o.Engine, o.DockerHost, o.Logger = w.prometheus, w.docker, w.engine.Host, log.NewNopLogger()
+	o.AuditFile = filepath.Join(t.TempDir(), "audit.jsonl")
+	o.Web = web.Config{ListenAddress: testutil.FreeAddress(t)}
+	a, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return a, stop
+}
+
+// tickCount reads how many ticks ended with a result.
+func tickCount(t *testing.T, a *App, result string) (n int) {
+	t.Helper()
+	_, after, found := strings.Cut(get(t, "http://"+a.Addr().String()+"/metrics"), "estiba_manager_ticks_total{result=\""+result+"\"} ")
+	if !found {
+		t.Fatalf("no ticks with result %s", result)
+	}
+	fmt.Sscan(after, &n)
+	return n
+}
