@@ -73,6 +73,24 @@ test-kmod: ## the kernel module: built, loaded and tested on Debian's kernel in 
 	@$(MAKE) -s build
 	test/qemu/run.sh
 
+.PHONY: test-kernels
+test-kernels: ## the same on 5.10, 6.1, 6.12 and the newest kernel that Debian has
+	@test/setup.sh
+	@$(MAKE) -s build
+	test/qemu/kernels.sh
+
+.PHONY: test-vm
+test-vm: ## the whole system with the kernel module, from insmod to a killed container, in a VM
+	test/vm/run.sh
+
+.PHONY: test-debug-kernel
+test-debug-kernel: ## the module under KASAN, lockdep and kmemleak, with failing allocations
+	test/qemu/debug/debug.sh
+
+.PHONY: test-dkms
+test-dkms: ## the ways in which the module comes onto a machine: DKMS, make install, signing
+	test/qemu/dkms.sh
+
 .PHONY: test-docker
 test-docker: build ## the whole way of the data on real containers
 	@test/setup.sh

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,15 +48,42 @@ func TestPod(t *testing.T) {
 	}
 }
 
-// TestExecIsNoMove: what docker exec starts is in the shim's own cgroup for a
-// moment, and in the container's then.
-func TestExecIsNoMove(t *testing.T) {
+// TestRuntimeAtWork: runc exec works below the shim, in the shim's own cgroup,
+// for as long as it takes. It is no process of the container, nor is the hook
+// that it runs; what it brings into the container is one.
+func TestRuntimeAtWork(t *testing.T) {
 	c := tree.Numbered(0)
-	c.Brought = map[int]string{1900: "/system.slice/containerd.service"}
 	tr := newTree(t, "v2-systemd", c)
-	want := "/system.slice/docker-" + c.ID + ".scope"
-	if got := snapshot(t, onTree(t, tr)).Containers[0]; got.Cgroup != want || got.CPUSource != "cgroup" {
-		t.Errorf("cgroup %s, CPU from %s, want %s", got.Cgroup, got.CPUSource, want)
+	before := snapshot(t, onTree(t, tr))
+	want := before.Containers[0]
+	processes, _ := want.Get(source.Processes)
+	rest, _ := before.Host.Get(source.UnattributedProcesses)
+
+	c.Brought = map[int]string{1900: "/system.slice/containerd.service"}
+	if err := tr.Add(c); err != nil {
+		t.Fatal(err)
+	}
+	for pid, cgroup := range map[int]string{1901: "/system.slice/containerd.service", 1902: want.Cgroup} {
+		if err := os.CopyFS(tr.Process(pid, ""), os.DirFS(tr.Process(1900, ""))); err != nil {
+			t.Fatal(err)
+		}
+		stat := fmt.Appendf(nil, "%d (runc) S 1900 1 1 0 -1 0 10 0 0 0 10 5 0 0 20 0 1 0 8600020 4096000 1000 0\n", pid)
+		for file, text := range map[string][]byte{"stat": stat, "cgroup": []byte("0::" + cgroup + "\n")} {
+			if err := os.WriteFile(tr.Process(pid, file), text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	after := snapshot(t, onTree(t, tr))
+	got := after.Containers[0]
+	if got.Cgroup != want.Cgroup || got.CPUSource != "cgroup" || got.Command != want.Command {
+		t.Errorf("cgroup %s, CPU from %s, command %s, want %s and %s", got.Cgroup, got.CPUSource, got.Command, want.Cgroup, want.Command)
+	}
+	if n, _ := got.Get(source.Processes); n != processes+1 {
+		t.Errorf("%d processes, want %d and the one brought in", n, processes)
+	}
+	if n, _ := after.Host.Get(source.UnattributedProcesses); n != rest+2 {
+		t.Errorf("%d processes are nobody's, want %d, the runtime and its hook", n, rest)
 	}
 }
 
