@@ -224,7 +224,7 @@ func printBacktest(w io.Writer, b Backtest, replayers []*replayer, all bool) {
 		fmt.Fprintf(w, "\n%s: %d kills in %d ticks, one each %gs\n", p.bold(one.Policy), len(one.Kills), ticks, one.Interval)
 		for _, r := range []status.TickResult{status.TickNoFreshData, status.TickPrometheusError} {
 			if n := one.Ticks[r]; n > 0 {
-				fmt.Fprintln(w, p.red(fmt.Sprintf("  %d ticks without kills: %s", n, r)))
+				fmt.Fprintln(w, p.red(fmt.Sprintf("  ticks without kills: %d, %s", n, r)))
 			}
 		}
 		for _, note := range notes(one.Replay, replayers[i].loaded.config) {
@@ -252,7 +252,7 @@ func printBacktest(w io.Writer, b Backtest, replayers []*replayer, all bool) {
 	if d := b.Difference; d != nil {
 		fmt.Fprintf(w, "\n%s: both kill %d", p.bold("Difference"), d.Both)
 		if d.Earlier+d.Later > 0 {
-			fmt.Fprintf(w, " (the second one %d of them earlier, %d later)", d.Earlier, d.Later)
+			fmt.Fprintf(w, ", the second one %d of them earlier and %d later", d.Earlier, d.Later)
 		}
 		fmt.Fprintln(w)
 		for i, list := range [][]PastKill{d.OnlyFirst, d.OnlySecond} {

@@ -69,26 +69,34 @@ func printPlan(w io.Writer, d status.Decisions) {
 	if d.DataAge != nil {
 		age = fmt.Sprintf("%.1f s", *d.DataAge)
 	}
-	fmt.Fprintf(w, "data age %s; %d would be killed, %d of %d containers in scope, budget left %d\n\n",
-		age, d.KillsPlanned, d.InScope, len(d.Containers), d.BudgetLeft)
-	rows := [][]string{{"VERDICT", "REASON", "RULE", "VALUE", "KIND", "CLASS", "ID", "NAME", "PROTECTED BY"}}
+	fmt.Fprintf(w, "data age %s; %s, %d of %d containers in scope, budget left %d\n\n",
+		age, p.bold(fmt.Sprintf("%d would be killed", d.KillsPlanned)), d.InScope, len(d.Containers), d.BudgetLeft)
+	rows := [][]string{{"VERDICT", "REASON", "RULE", "VALUE", "FROM LINE", "KIND", "CLASS", "ID", "NAME", "PROTECTED BY"}}
 	for _, r := range d.Containers {
-		reason, value, why := string(r.Reason), "-", make([]string, len(r.Protected))
+		reason, value, distance, why := string(r.Reason), "-", "-", make([]string, len(r.Protected))
 		if r.Wait > 0 {
 			reason += fmt.Sprintf(" (%.0f s left)", r.Wait)
 		}
 		if r.Value != nil {
 			value = fmt.Sprintf("%.4g", *r.Value)
 		}
+		if r.Distance != nil {
+			distance = fmt.Sprintf("%+.4g", *r.Distance)
+		}
 		for i, one := range r.Protected {
 			why[i] = string(one)
 		}
-		rows = append(rows, []string{string(r.Decision), reason, dash(r.Rule), value, dash(r.Kind), dash(r.Class),
+		rows = append(rows, []string{string(r.Decision), reason, dash(r.Rule), value, distance, dash(r.Kind), dash(r.Class),
 			container.ShortID(r.ID), r.Name, dash(strings.Join(why, ","))})
 	}
 	printTable(w, rows, func(row []string, cell string) string {
-		if row[0] == string(policy.Kill) {
+		switch {
+		case row[0] == rows[0][0]:
+			return p.bold(cell)
+		case row[0] == string(policy.Kill):
 			return p.red(cell)
+		case row[2] == "-": // no rule wants it
+			return p.dim(cell)
 		}
 		return cell
 	})

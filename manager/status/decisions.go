@@ -42,6 +42,7 @@ type Row struct {
 	Reason    policy.Reason  `json:"reason"`
 	Rule      string         `json:"rule"` // whose decision this is; "" when no rule names it
 	Value     *float64       `json:"value"`
+	Distance  *float64       `json:"distance"`               // see ByRule; null without a line
 	Rank      int            `json:"rank,omitempty"`         // 1 dies first
 	Wait      float64        `json:"wait_seconds,omitempty"` // of the rule's for or cooldown
 	ByRule    []ByRule       `json:"by_rule"`
@@ -53,8 +54,11 @@ type ByRule struct {
 	Decision policy.Verdict `json:"decision"`
 	Reason   policy.Reason  `json:"reason"`
 	Value    float64        `json:"value"`
-	Rank     int            `json:"rank"`
-	Wait     float64        `json:"wait_seconds,omitempty"`
+	// Distance is how far the value lies above the line, which is the lowest
+	// value that the rule kills in this tick; null when it kills nobody.
+	Distance *float64 `json:"distance"`
+	Rank     int      `json:"rank"`
+	Wait     float64  `json:"wait_seconds,omitempty"`
 }
 
 // Describe turns a tick into its document. Containers come with the planned
@@ -85,6 +89,12 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			d.InScope++
 		}
 	}
+	line := map[string]float64{}
+	for _, v := range t.Plan.Victims {
+		if lowest, known := line[v.Rule.Name]; !known || v.Value < lowest {
+			line[v.Rule.Name] = v.Value
+		}
+	}
 	for _, one := range t.Plan.Decisions {
 		if one.Rule == "" {
 			continue
@@ -96,11 +106,16 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			}
 			continue
 		}
-		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Verdict, one.Reason, finite(one.Value), one.Rank, one.Wait.Seconds()})
+		var distance *float64
+		if lowest, known := line[one.Rule]; known {
+			d := finite(one.Value - lowest)
+			distance = &d
+		}
+		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Verdict, one.Reason, finite(one.Value), distance, one.Rank, one.Wait.Seconds()})
 		// The first rule's word stands, unless a later one kills.
 		if r.Rule == "" || (one.Verdict == policy.Kill && r.Decision != policy.Kill) {
 			value := finite(one.Value)
-			r.Rule, r.Decision, r.Reason, r.Value, r.Rank, r.Wait = one.Rule, one.Verdict, one.Reason, &value, one.Rank, one.Wait.Seconds()
+			r.Rule, r.Decision, r.Reason, r.Value, r.Distance, r.Rank, r.Wait = one.Rule, one.Verdict, one.Reason, &value, distance, one.Rank, one.Wait.Seconds()
 		}
 	}
 	d.Containers = make([]Row, 0, len(rows))

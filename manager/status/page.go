@@ -96,6 +96,7 @@ func functions(now time.Time) template.FuncMap {
 			}
 			return fmt.Sprintf("%.4g", *v)
 		},
+		"signed":  func(v *float64) string { return fmt.Sprintf("%+.4g", *v) },
 		"share":   func(v *float64) string { return fmt.Sprintf("%.0f %%", 100**v) },
 		"seconds": func(v float64) string { return fmt.Sprintf("%.1f s", v) },
 		"age":     func(v *float64) float64 { return *v },

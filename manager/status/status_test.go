@@ -30,7 +30,7 @@ func exampleTick() Tick {
 		Containers: []policy.Container{safe, kill},
 		Plan: policy.Plan{
 			BudgetLeft: 19,
-			Victims:    []policy.Victim{{Container: kill}},
+			Victims:    []policy.Victim{{Container: kill, Rule: policy.Rule{Name: "surplus"}, Value: 60}},
 			Measured:   []policy.Measurement{{Rule: "surplus", Ratio: 0.5, ByKind: map[container.Kind]float64{container.KindCPU: 0.25}}},
 			Decisions: []policy.Decision{
 				{Rule: "surplus", Verdict: policy.Kill, Reason: policy.Chosen, Container: kill, Value: 60, Rank: 1},
@@ -194,7 +194,7 @@ func TestPages(t *testing.T) {
 	store.Tick(exampleTick())
 	store.Killed(kill(1))
 	code, page, header := fetch("GET", "/")
-	for _, want := range []string{"stopped itself", "tries once more at 12:00:00", "old&lt;b&gt;", "chosen", "12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1"} {
+	for _, want := range []string{"stopped itself", "&#43;0 from the line", "tries once more at 12:00:00", "old&lt;b&gt;", "chosen", "12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page (%d) lacks %q", code, want)
 		}
