@@ -35,7 +35,8 @@ type program struct {
 func startProgram(t *testing.T, bin string, change func(*exec.Cmd), flags ...string) *program {
 	t.Helper()
 	p := &program{address: testutil.FreeAddress(t), log: &bytes.Buffer{}, exit: make(chan error, 1)}
-	p.cmd = exec.Command(bin, append([]string{"--web.listen-address=" + p.address, "--docker.host=unix:///nowhere/docker.sock"}, flags...)...)
+	p.cmd = exec.Command(bin, append([]string{"--web.listen-address=" + p.address}, flags...)...)
+	p.cmd.Env = append(os.Environ(), "DOCKER_HOST=unix:///nowhere/docker.sock")
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if change != nil {
 		change(p.cmd)
