@@ -240,7 +240,7 @@ func (b *brain) settle(ctx context.Context, w *policy.World) policy.Plan {
 					c.State = policy.Unsteady
 					return
 				}
-				c.StartedAt = found.StartedAt
+				c.StartedAt, c.EndedAt = found.StartedAt, found.EndedAt
 			}()
 		}
 		wg.Wait()

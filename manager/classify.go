@@ -22,7 +22,7 @@ type classifier struct {
 func (k classifier) classify(c dockerclient.Container) policy.Container {
 	l := container.ParseLabels(c.Labels)
 	p := policy.Container{
-		ID: c.ID, Name: c.Name, Image: c.Image, Kind: l.Kind, StartedAt: c.StartedAt,
+		ID: c.ID, Name: c.Name, Image: c.Image, Kind: l.Kind, StartedAt: c.StartedAt, EndedAt: c.EndedAt,
 		InScope: k.config.Scope == config.ScopeAll || l.Managed,
 		State:   policy.Unsteady,
 	}

@@ -32,6 +32,7 @@ type Container struct {
 
 	// Known after Inspect only; zero from List.
 	StartedAt time.Time // last start; zero when never started
+	EndedAt   time.Time // last end, of a running one that of its life before; zero when it never ended
 	PID       int       // of the init process in the Engine's PID namespace; 0 when not running
 	Networks  []string  // IP addresses in the container's networks
 
@@ -111,6 +112,9 @@ func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
 	}
 	if item.StartedAt, err = parseTime(r.State.StartedAt); err != nil {
 		return Container{}, fmt.Errorf("inspecting container %s: started: %w", id, err)
+	}
+	if item.EndedAt, err = parseTime(r.State.FinishedAt); err != nil {
+		return Container{}, fmt.Errorf("inspecting container %s: ended: %w", id, err)
 	}
 	if r.NetworkSettings != nil {
 		for _, n := range r.NetworkSettings.Networks {

@@ -7,11 +7,8 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// StartTolerance is how far the measured start of a container and the
-// Engine's may lie apart. The kernel stamps the init process when the runtime
-// forks it, the Engine when the runtime has reported back: on a busy host ten
-// containers at once take seconds for that. It can be this wide because a
-// start after the snapshot is refused whatever the distance.
+// StartTolerance is how far two starts of a container may lie apart and still
+// be the same: they are measured against a clock that is set now and then.
 const StartTolerance = 10 * time.Second
 
 // guard is one reason not to kill. It sees the tick as it will be after the
@@ -78,12 +75,20 @@ func sampleOlderThanLastAct(t *tick, _ *candidate) bool {
 
 // restarted: a restart keeps the id, so the life is told by its start. A
 // StartedAt that is not looked up yet passes; the act needs it (see Victim).
+//
+// The kernel stamps the first process when the runtime forks it, the Engine when
+// the runtime has reported back, on a busy host many seconds later. So it is the
+// end of the life before that tells two lives apart; who has lived only once
+// cannot be mistaken, whatever the clocks say.
 func restarted(t *tick, c *candidate) bool {
-	at := c.container.StartedAt
+	at, before := c.container.StartedAt, c.container.EndedAt
 	if at.IsZero() {
 		return false
 	}
-	return at.After(t.world.Data.At) || c.sample.Start.Sub(at).Abs() > StartTolerance
+	if at.After(t.world.Data.At) {
+		return true
+	}
+	return !before.IsZero() && (c.sample.Start.Before(before) || c.sample.Start.After(at.Add(StartTolerance)))
 }
 
 func windowNotFilled(_ *tick, c *candidate) bool { return !c.sample.WindowFilled }

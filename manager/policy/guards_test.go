@@ -68,7 +68,12 @@ func TestEachGuard(t *testing.T) {
 		{SampleOlderThanLastAct, "the snapshot is the one that was acted on", func(w *World) {
 			w.Memory.LastAct, w.Memory.ActSequence = w.Data.At.Add(-time.Minute), w.Data.Sequence
 		}},
-		{Restarted, "it was restarted since", func(w *World) { w.Containers[0].StartedAt = hour.Add(11 * time.Second) }},
+		{Restarted, "it was restarted since", func(w *World) {
+			w.Containers[0].EndedAt, w.Containers[0].StartedAt = hour.Add(time.Millisecond), hour.Add(time.Second)
+		}},
+		{Restarted, "the sample is of a later life than the Engine knows", func(w *World) {
+			w.Containers[0].EndedAt, w.Containers[0].StartedAt = hour.Add(-time.Minute), hour.Add(-11*time.Second)
+		}},
 		{Restarted, "it started after the snapshot", func(w *World) {
 			w.Containers[0].StartedAt = w.Data.At.Add(time.Millisecond)
 			w.Answers[0].Samples[0].Start = w.Data.At.Add(-time.Second)
@@ -239,5 +244,28 @@ func TestKeepHolds(t *testing.T) {
 	}
 	if KeepHolds(two, two[0], keep, func(id string) bool { return id == two[1].ID }) {
 		t.Error("one that is being killed counts as gone")
+	}
+}
+
+// TestSlowCreationIsNoRestart: on a busy host the runtime takes long between
+// the first process and its report to the Engine, and clocks are set.
+func TestSlowCreationIsNoRestart(t *testing.T) {
+	for name, change := range map[string]func(*Container, *Sample){
+		"created for a minute":            func(c *Container, s *Sample) { s.Start = c.StartedAt.Add(-time.Minute) },
+		"the clock went forth in between": func(c *Container, s *Sample) { s.Start = c.StartedAt.Add(time.Hour) },
+		"restarted, created for a minute": func(c *Container, s *Sample) {
+			s.Start, c.EndedAt = c.StartedAt.Add(-time.Minute), c.StartedAt.Add(-61*time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calm()
+			change(&w.Containers[0], &w.Answers[0].Samples[0])
+			for _, v := range Decide(w).Victims {
+				if v.Container.ID == w.Containers[0].ID {
+					return
+				}
+			}
+			t.Errorf("not killed: %+v", Decide(w))
+		})
 	}
 }

@@ -69,7 +69,8 @@ func faults(w World, p Plan) []string {
 				rows++
 				say(!s.WindowFilled, "a kill on a window that is not filled")
 				say(s.Start.IsZero(), "a kill on a life nobody measured")
-				say(!c.StartedAt.IsZero() && s.Start.Sub(c.StartedAt).Abs() > StartTolerance, "a victim of another life")
+				say(!c.EndedAt.IsZero() && s.Start.Before(c.EndedAt), "a victim of the life before")
+				say(!c.EndedAt.IsZero() && s.Start.After(c.StartedAt.Add(StartTolerance)), "a victim of a later life")
 			}
 		}
 		say(rows != 1, "a victim without exactly one row")

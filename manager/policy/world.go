@@ -44,6 +44,7 @@ type Container struct {
 	InScope   bool
 	Protected []Why     // nil: nothing protects it
 	StartedAt time.Time // zero: not looked up yet
+	EndedAt   time.Time // end of the life before this one; zero: this is its first, or not looked up yet
 }
 
 // Data is how good the measurements are, for all rules alike.

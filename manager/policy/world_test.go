@@ -67,6 +67,9 @@ func worlds() *rapid.Generator[World] {
 				InScope:   rapid.IntRange(0, 3).Draw(t, "scope") > 0,
 				StartedAt: rapid.SampledFrom(starts).Draw(t, "started"),
 			}
+			if !c.StartedAt.IsZero() && rapid.Bool().Draw(t, "lived before") {
+				c.EndedAt = c.StartedAt.Add(-rapid.SampledFrom([]time.Duration{time.Millisecond, 10 * time.Second, time.Hour}).Draw(t, "ended"))
+			}
 			if rapid.IntRange(0, 4).Draw(t, "protected") == 0 {
 				c.Protected = []Why{WhyLabel}
 			}
@@ -165,7 +168,7 @@ func tame(w *World) {
 	w.Budget++
 	w.Memory.LastAct, w.Memory.DryKilled, w.Memory.LastKill = time.Time{}, nil, nil
 	for i := range w.Containers {
-		w.Containers[i].StartedAt = hour
+		w.Containers[i].StartedAt, w.Containers[i].EndedAt = hour, time.Time{}
 	}
 	for i := range w.Answers {
 		w.Rules[i].For = 0
