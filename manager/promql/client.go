@@ -18,7 +18,6 @@ import (
 
 // API is the part of Prometheus' HTTP interface that is used.
 type API interface {
-	Query(ctx context.Context, query string, ts time.Time, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error)
 	Rules(ctx context.Context, matches []string) (v1.RulesResult, error)
 	Targets(ctx context.Context) (v1.TargetsResult, error)
 	AlertManagers(ctx context.Context) (v1.AlertManagersResult, error)
@@ -28,7 +27,7 @@ type API interface {
 type Client struct {
 	api      API
 	raw      api.Client   // of its addresses
-	past     *http.Client // without a limit of time: the past may be long
+	plain    *http.Client // for queries; their contexts limit the time
 	host     string
 	timeout  time.Duration // of one query
 	recorded recorded
@@ -37,8 +36,8 @@ type Client struct {
 // New prepares a client for the Prometheus at url. It does not connect. host
 // is the value of the label host that every query is held to; "" is none.
 func New(url, host string, timeout time.Duration) (*Client, error) {
-	// A long past is hundreds of megabytes: compressing them costs Prometheus
-	// more than sending them, over loopback above all.
+	// Answers to queries are large: compressing them costs both sides more than
+	// sending them, over loopback above all.
 	transport := func(limit time.Duration, plain bool) *http.Transport {
 		return &http.Transport{
 			DisableCompression:    plain,
@@ -52,7 +51,7 @@ func New(url, host string, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prometheus url %q: %w", url, err)
 	}
-	return &Client{api: v1.NewAPI(c), raw: c, past: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout}, nil
+	return &Client{api: v1.NewAPI(c), raw: c, plain: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout}, nil
 }
 
 // ErrUnusable marks an answer that came but proves nothing.
@@ -68,31 +67,24 @@ type Row struct {
 // without warnings or notes; rows of another host are dropped. An answer that
 // is not so wraps ErrUnusable; any other error means that Prometheus failed.
 func (c *Client) Vector(ctx context.Context, query Expr, at time.Time) ([]Row, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	value, warnings, infos, err := c.api.Query(ctx, query.String(), at, v1.WithTimeout(c.timeout))
-	if err != nil {
+	a, err := c.instant(ctx, query, at)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("asking Prometheus: %w", err)
+	case len(a.notes) > 0:
+		return nil, fmt.Errorf("%w: Prometheus warns: %s", ErrUnusable, a.notes[0])
+	case a.kind != "vector":
+		return nil, fmt.Errorf("%w: a %s, not an instant vector", ErrUnusable, a.kind)
+	case a.histogram:
+		return nil, fmt.Errorf("%w: a histogram, not a number", ErrUnusable)
+	case c.host == "":
+		return a.rows, nil
 	}
-	if len(warnings) > 0 {
-		return nil, fmt.Errorf("%w: Prometheus warns: %s", ErrUnusable, warnings[0])
-	}
-	if len(infos) > 0 {
-		return nil, fmt.Errorf("%w: Prometheus notes: %s", ErrUnusable, infos[0])
-	}
-	vector, ok := value.(model.Vector)
-	if !ok {
-		return nil, fmt.Errorf("%w: a %s, not an instant vector", ErrUnusable, value.Type())
-	}
-	rows := make([]Row, 0, len(vector))
-	for _, s := range vector {
-		if s.Histogram != nil {
-			return nil, fmt.Errorf("%w: a histogram, not a number", ErrUnusable)
+	rows := make([]Row, 0, len(a.rows))
+	for _, r := range a.rows {
+		if host, has := r.Labels["host"]; !has || string(host) == c.host {
+			rows = append(rows, r)
 		}
-		if host, has := s.Metric["host"]; has && c.host != "" && string(host) != c.host {
-			continue
-		}
-		rows = append(rows, Row{Labels: s.Metric, Value: float64(s.Value)})
 	}
 	return rows, nil
 }

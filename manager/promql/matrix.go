@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-
-	"github.com/prometheus/common/model"
 )
 
 // rangeAnswer is a decoded answer of /api/v1/query_range.
@@ -26,28 +24,33 @@ type rangeAnswer struct {
 func parseRange(body []byte, m Moments) (rangeAnswer, error) {
 	var a rangeAnswer
 	s := scanner{text: body}
-	err := s.object(func(key string) error {
-		switch key {
-		case "status":
-			return s.decode(&a.status)
-		case "errorType":
-			return s.decode(&a.errorType)
-		case "error":
-			return s.decode(&a.err)
-		case "warnings", "infos":
-			var list []string
-			err := s.decode(&list)
-			a.notes = append(a.notes, list...)
-			return err
-		case "data":
-			return s.data(&a, m)
-		}
-		return s.skip()
-	})
+	err := s.answer(&a.status, &a.errorType, &a.err, &a.notes, func() error { return s.data(&a, m) })
 	if err != nil {
 		return a, fmt.Errorf("an answer that cannot be read: %w", err)
 	}
 	return a, nil
+}
+
+// answer reads what all answers of Prometheus have in common.
+func (s *scanner) answer(status, errorType, errText *string, notes *[]string, data func() error) error {
+	return s.object(func(key string) error {
+		switch key {
+		case "status":
+			return s.decode(status)
+		case "errorType":
+			return s.decode(errorType)
+		case "error":
+			return s.decode(errText)
+		case "warnings", "infos":
+			var list []string
+			err := s.decode(&list)
+			*notes = append(*notes, list...)
+			return err
+		case "data":
+			return data()
+		}
+		return s.skip()
+	})
 }
 
 func (s *scanner) data(a *rangeAnswer, m Moments) error {
@@ -68,8 +71,9 @@ func (s *scanner) data(a *rangeAnswer, m Moments) error {
 				err := s.object(func(key string) error {
 					switch key {
 					case "metric":
-						one.labels = model.Metric{}
-						return s.decode(&one.labels)
+						var err error
+						one.labels, err = s.metric()
+						return err
 					case "values":
 						one.values, one.has = make([]float64, m.N), make([]bool, m.N)
 						return s.array(func() error { return s.sample(&one, m) })
@@ -86,32 +90,9 @@ func (s *scanner) data(a *rangeAnswer, m Moments) error {
 	})
 }
 
-// sample reads [1700000000.123,"1.5"] and puts it at its moment.
+// sample reads a point and puts it at its moment.
 func (s *scanner) sample(to *pastSeries, m Moments) error {
-	if err := s.expect('['); err != nil {
-		return err
-	}
-	from := s.at
-	for s.at < len(s.text) && s.text[s.at] != ',' {
-		s.at++
-	}
-	stamp, err := strconv.ParseFloat(string(s.text[from:s.at]), 64)
-	if err != nil {
-		return err
-	}
-	if err := s.expect(','); err != nil {
-		return err
-	}
-	if err := s.expect('"'); err != nil {
-		return err
-	}
-	from = s.at
-	end := bytes.IndexByte(s.text[from:], '"')
-	if end < 0 {
-		return errEnd
-	}
-	s.at += end + 1
-	value, err := strconv.ParseFloat(string(s.text[from:from+end]), 64)
+	stamp, value, err := s.point()
 	if err != nil {
 		return err
 	}
@@ -120,7 +101,37 @@ func (s *scanner) sample(to *pastSeries, m Moments) error {
 		return fmt.Errorf("a sample at %v, which was not asked for", stamp)
 	}
 	to.values[i], to.has[i] = value, true
-	return s.expect(']')
+	return nil
+}
+
+// point reads [1700000000.123,"1.5"].
+func (s *scanner) point() (stamp, value float64, err error) {
+	if err := s.expect('['); err != nil {
+		return 0, 0, err
+	}
+	from := s.at
+	for s.at < len(s.text) && s.text[s.at] != ',' {
+		s.at++
+	}
+	if stamp, err = strconv.ParseFloat(string(bytes.TrimSpace(s.text[from:s.at])), 64); err != nil {
+		return 0, 0, err
+	}
+	if err := s.expect(','); err != nil {
+		return 0, 0, err
+	}
+	if err := s.expect('"'); err != nil {
+		return 0, 0, err
+	}
+	from = s.at
+	end := bytes.IndexByte(s.text[from:], '"')
+	if end < 0 {
+		return 0, 0, errEnd
+	}
+	s.at += end + 1
+	if value, err = strconv.ParseFloat(string(s.text[from:from+end]), 64); err != nil {
+		return 0, 0, err
+	}
+	return stamp, value, s.expect(']')
 }
 
 var errEnd = errors.New("it ends too early")
@@ -194,8 +205,8 @@ func (s *scanner) decode(to any) error {
 
 func (s *scanner) object(field func(key string) error) error {
 	return s.list('{', '}', func() error {
-		var key string
-		if err := s.decode(&key); err != nil {
+		key, err := s.string()
+		if err != nil {
 			return err
 		}
 		if err := s.expect(':'); err != nil {

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -123,25 +120,14 @@ func (c *Client) rangeOnce(ctx context.Context, query Expr, m Moments) (*Past, e
 		"query": {query.String()}, "start": {seconds(m.Start)}, "end": {seconds(m.At(m.N - 1))},
 		"step": {strconv.FormatFloat(m.Step.Seconds(), 'f', -1, 64)},
 	}
-	target := c.raw.URL("/api/v1/query_range", nil).String()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, fmt.Errorf("asking Prometheus about the past: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := c.past.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking Prometheus about the past: %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, code, err := c.post(ctx, "/api/v1/query_range", form)
 	if err != nil {
 		return nil, fmt.Errorf("asking Prometheus about the past: %w", err)
 	}
 	a, err := parseRange(body, m)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("asking Prometheus about the past: status %d: %w", resp.StatusCode, err)
+		return nil, fmt.Errorf("asking Prometheus about the past: status %d: %w", code, err)
 	case a.errorType == "execution" || a.errorType == "bad_data":
 		return nil, fmt.Errorf("%w: %s", ErrUnusable, a.err)
 	case a.status != "success":

@@ -137,7 +137,7 @@ func TestLies(t *testing.T) {
 		failed     bool
 	}{
 		{"scalar", `{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}`, false},
-		{"string", `{"status":"success","data":{"resultType":"string","result":[1800000000,"1"]}}`, true}, // the client library refuses it
+		{"string", `{"status":"success","data":{"resultType":"string","result":[1800000000,"1"]}}`, false},
 		{"matrix", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"id":"aaaaaaaaaaaa"},"values":[[1800000000,"1"]]}]}}`, false},
 		{"warning", strings.Replace(vector(sample("1", id)), `"data"`, `"warnings":["a store is missing"],"data"`, 1), false},
 		{"note", strings.Replace(vector(sample("1", id)), `"data"`, `"infos":["might not be a counter"],"data"`, 1), false},
