@@ -164,7 +164,6 @@ func TestReplacedAndRestartedAreSpared(t *testing.T) {
 	restarted := w.start(t, "ram-old", "managed=true", "kind=ram")
 	w.start(t, "cpu-new", "managed=true", "kind=cpu")
 	w.start(t, "ram-new", "managed=true", "kind=ram")
-	time.Sleep(11 * time.Second) // beyond what two clocks may lie apart about a start
 	w.freeze(t)
 	if err := w.docker.Remove(t.Context(), old); err != nil {
 		t.Fatal(err)
@@ -302,11 +301,17 @@ func TestSecondManagerWithAnotherRecordRefuses(t *testing.T) {
 	get(t, url+"/-/healthy")
 }
 
-// Two hundred to kill at once, with budgets that allow it: one of each kind is
-// left, each kill is recorded, and nobody else is touched.
-func TestTwoHundredAtOnce(t *testing.T) {
+// Many to kill at once, with budgets that allow it: one of each kind is left,
+// each kill is recorded, and nobody else is touched. How many: ESTIBA_TEST_MANY
+// (creating two hundred takes minutes), at least more than act side by side.
+func TestManyAtOnce(t *testing.T) {
 	w := newRealWorld(t)
-	const n = 200
+	n := 48
+	if v := os.Getenv("ESTIBA_TEST_MANY"); v != "" {
+		if _, err := fmt.Sscan(v, &n); err != nil {
+			t.Fatal(err)
+		}
+	}
 	kinds := []string{"cpu", "ram", "io", "disk"}
 	slots := make(chan struct{}, 4)
 	errs := make(chan error, n)
@@ -324,10 +329,10 @@ func TestTwoHundredAtOnce(t *testing.T) {
 		}
 	}
 	w.start(t, "stranger")
-	_, url, file := w.startManager(t, shipped(t, "one-of-each-kind.yml", "max_kills_per_tick: 20", "max_kills_per_tick: 1000", "max_kills: 20", "max_kills: 1000",
+	_, _, file := w.startManager(t, shipped(t, "one-of-each-kind.yml", "max_kills_per_tick: 20", "max_kills_per_tick: 1000", "max_kills: 20", "max_kills: 1000",
 		"max_sample_age: 20s", "max_sample_age: 60s", "grace: 2s", "grace: 1s"))
-	testutil.Eventually(t, 180*time.Second, "196 are gone", func() bool { return len(w.running(t)) == 5 })
-	testutil.Eventually(t, 30*time.Second, "196 outcomes are recorded", func() bool { return len(outcomes(t, file)) == n-4 })
+	testutil.Eventually(t, 180*time.Second, "all but one of each kind are gone", func() bool { return len(w.running(t)) == 5 })
+	testutil.Eventually(t, 30*time.Second, "each outcome is recorded", func() bool { return len(outcomes(t, file)) == n-4 })
 	mustBeWhole(t, file)
 	w.mustRun(t, "stranger")
 	left := map[string]int{}
@@ -345,11 +350,8 @@ func TestTwoHundredAtOnce(t *testing.T) {
 	}
 	for name, r := range outcomes(t, file) {
 		if r.Outcome != audit.OutcomeDone {
-			t.Errorf("%s: %+v", name, r)
+			t.Errorf("%s: %s, %s", name, r.Outcome, r.Error)
 		}
-	}
-	if m := get(t, url+"/metrics"); !strings.Contains(m, `estiba_manager_ticks_total{result="docker_error"} 0`) {
-		t.Error("ticks failed while two hundred died")
 	}
 }
 

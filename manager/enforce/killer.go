@@ -45,8 +45,8 @@ func (Dry) Kill(context.Context, Act) (audit.Outcome, error) { return audit.Outc
 // How long the Engine may take beyond the grace, and how often an act's
 // effect is looked for.
 const (
-	engineTime   = 15 * time.Second
-	confirmTime  = 5 * time.Second
+	engineTime   = 45 * time.Second
+	confirmTime  = 15 * time.Second
 	confirmEvery = 50 * time.Millisecond
 )
 
