@@ -224,7 +224,7 @@ func packed(url string) ([]byte, int, error) {
 // cpuOf is the CPU time of a process in ns: the first number of each of its
 // threads' schedstat (Documentation/scheduler/sched-stats.rst), which is exact
 // where /proc/PID/stat counts ticks. Threads of Go programs hardly ever end.
-func cpuOf(b *testing.B, pid int) uint64 {
+func cpuOf(b testing.TB, pid int) uint64 {
 	b.Helper()
 	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(names) == 0 {

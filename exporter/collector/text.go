@@ -2,6 +2,7 @@ package collector
 
 import (
 	"io"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -98,10 +99,14 @@ func appendHeader(b []byte, d *Desc, openMetrics bool) []byte {
 	return append(b, '\n')
 }
 
-// appendValue appends a number exactly, without going through a float.
+// appendValue appends a number exactly, without going through a float where it
+// has so many digits.
 func appendValue(b []byte, v uint64, u unit) []byte {
 	switch u {
 	case kilobytes:
+		if v > math.MaxUint64/1024 {
+			return strconv.AppendFloat(b, float64(v)*1024, 'g', -1, 64)
+		}
 		return strconv.AppendUint(b, v*1024, 10)
 	case nanos:
 		return appendDecimal(b, v, 9, 1e9)

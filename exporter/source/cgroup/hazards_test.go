@@ -120,6 +120,29 @@ func TestSharedCgroup(t *testing.T) {
 	}
 }
 
+// TestOutsideTheNamespace: an exporter in a cgroup namespace of its own sees
+// paths that lead out of it, and must not follow them out of the mount.
+func TestOutsideTheNamespace(t *testing.T) {
+	c := tree.Numbered(0)
+	tr := newTree(t, "v2-cgroupfs", c)
+	for _, pid := range c.Processes {
+		if err := os.WriteFile(tr.Process(pid, "cgroup"), []byte("0::/../../docker/"+c.ID+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trap := filepath.Join(tr.Cgroup, "..", "..", "docker", c.ID)
+	if err := os.MkdirAll(trap, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(trap, "cpu.stat"), []byte("usage_usec 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got := &snapshot(t, onTree(t, tr)).Containers[0]
+	if cpu, _ := got.Get(source.CPU); got.Cgroup != "/docker/"+c.ID || cpu != 7654321000 {
+		t.Errorf("cgroup %s, CPU %d", got.Cgroup, cpu)
+	}
+}
+
 func TestCommonPath(t *testing.T) {
 	for _, tt := range []struct{ a, b, want string }{
 		{"/a/b", "/a/b", "/a/b"}, {"/a/b", "/a/c", "/a"}, {"/a/b", "/a/bc", "/a"}, {"/a/b", "/a/b/c", "/a/b"},
@@ -356,6 +379,9 @@ func compareVanished(t *testing.T, k int, got *source.Container, truth *source.S
 		}
 		if got.ID != vanished && *got != *want {
 			t.Errorf("vanished at opening %d: another container changed\n got %+v\nwant %+v", k, got, want)
+		}
+		if v, ok := got.Get(source.IOReadBytes); ok && v == 0 {
+			t.Errorf("vanished at opening %d: it is said to have read nothing", k)
 		}
 		for f := source.Field(0); int(f) < source.NumFields; f++ {
 			is, knows := got.Get(f)

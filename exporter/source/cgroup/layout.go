@@ -140,11 +140,12 @@ func (l layout) locate(id string, first, shim membership) place {
 		if own == "" || root == "" {
 			return "", ""
 		}
-		if dir := filepath.Join(root, own); exists(dir) {
+		// Seen from inside another cgroup namespace the path begins with
+		// "/.." and leads out of the root; the places where Docker puts
+		// containers are known.
+		if dir := filepath.Join(root, own); !strings.HasPrefix(own, "/..") && exists(dir) {
 			return own, dir
 		}
-		// Seen from inside another cgroup namespace the path begins with
-		// "/.."; the places where Docker puts containers are known.
 		for _, own := range []string{"/docker/" + id, "/system.slice/docker-" + id + ".scope"} {
 			if dir := filepath.Join(root, own); exists(dir) {
 				return own, dir

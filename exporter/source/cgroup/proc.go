@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -51,7 +52,7 @@ func parseStat(b []byte, comm string) (process, error) {
 		return p, errStat
 	}
 	pid, ok := number(b[:open-1])
-	if !ok {
+	if !ok || pid > math.MaxInt32 {
 		return p, errStat
 	}
 	p.pid = int(pid)
@@ -70,7 +71,7 @@ func parseStat(b []byte, comm string) (process, error) {
 		switch field {
 		case 4:
 			v, ok := number(word)
-			if !ok {
+			if !ok || v > math.MaxInt32 {
 				return p, errStat
 			}
 			p.parent = int(v)
@@ -111,11 +112,11 @@ func number(b []byte) (uint64, bool) {
 	}
 	var v uint64
 	for _, c := range b {
-		d := c - '0'
-		if d > 9 {
+		d := uint64(c - '0')
+		if d > 9 || v > math.MaxUint64/10 || v*10 > math.MaxUint64-d {
 			return 0, false
 		}
-		v = v*10 + uint64(d)
+		v = v*10 + d
 	}
 	return v, true
 }
