@@ -46,6 +46,6 @@ missed=$(comm -23 <(find "$source" -maxdepth 1 -name '*.c' -printf '%f\n' | sort
 	<(sed -n 's|^ *CHECK  *\(.*/\)\{0,1\}||p' "$log" | sort))
 if [ -n "$missed" ]; then
 	grep -F 'C=2 specified' "$log" >&2 || true
-	echo "module.sh: sparse did not look at" $missed >&2
+	echo "module.sh: sparse did not look at ${missed//$'\n'/ }" >&2
 	exit 1
 fi

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 suite=bookworm
 # A machine that has to share its CPUs is slow.
-export ESTIBA_TEST_RUN= ESTIBA_TEST_MINUTES=10
+export ESTIBA_TEST_RUN='' ESTIBA_TEST_MINUTES=10
 memory=1024
 for arg; do
 	case $arg in
