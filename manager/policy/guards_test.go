@@ -269,3 +269,19 @@ func TestSlowCreationIsNoRestart(t *testing.T) {
 		})
 	}
 }
+
+// One rule that wants all of a kind in one tick must leave what is promised.
+func TestOneRuleLeavesTheLast(t *testing.T) {
+	w := calm()
+	w.Containers, w.Answers = nil, []Answer{{}}
+	for i := range 5 {
+		c := Container{ID: id(i), Kind: container.KindCPU, InScope: true, StartedAt: epoch.Add(-time.Hour)}
+		w.Containers = append(w.Containers, c)
+		w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(c, float64(9-i)))
+	}
+	w.Keep[0].Min = 2
+	p := Decide(w)
+	if len(p.Victims) != 3 || p.Decisions[3].Reason != LastOfKind || p.Decisions[4].Reason != LastOfKind {
+		t.Errorf("%d victims of 5, want 3: %+v", len(p.Victims), p.Decisions)
+	}
+}
