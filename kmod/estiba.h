@@ -74,6 +74,7 @@ struct estiba_container {
 	struct hlist_node by_cgroup;	/* of this snapshot */
 	u64 seen;			/* build that saw it last */
 	bool nested;			/* in another container: not one of ours */
+	bool begun;			/* has, or had, a process of its own */
 	u64 ended_at;			/* first build without it, boot clock; or 0 */
 	struct estiba_container *next_ended;
 

@@ -24,9 +24,6 @@ void estiba_init_pick(struct estiba_container *c, struct task_struct *child)
 
 	if (estiba_is_gone(child))
 		return;
-	/* The moment between fork and exec. */
-	if (!first && estiba_named_shim(child))
-		return;
 	if (c->init) {
 		if (c->init_is_first && !first)
 			return;

@@ -4,6 +4,7 @@
  * from, or to the rest. The walk follows the pid numbers of the initial
  * namespace, so it can leave RCU after each batch and go on where it was.
  */
+#include <linux/cgroup.h>
 #include <linux/idr.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched/signal.h>
@@ -42,22 +43,53 @@ static struct estiba_container *container_of_task(struct estiba_build *b,
 	return c;
 }
 
+/*
+ * Is p the runtime at work for the shim: runc create, exec, delete? It lives
+ * where the shim does, in every hierarchy of cgroups and in its pid namespace.
+ * A process of the container was put elsewhere before its program began. Under
+ * RCU.
+ */
+static bool is_runtime(const struct estiba_container *c, struct task_struct *p)
+{
+	return rcu_access_pointer(p->cgroups) ==
+		       rcu_access_pointer(c->shim->cgroups) &&
+	       task_active_pid_ns(p) == &init_pid_ns;
+}
+
 static void visit(struct estiba_build *b, struct task_struct *p)
 {
 	struct estiba_container *c = container_of_task(b, p);
-	struct estiba_usage *u = c ? &c->use : &b->rest;
+	struct estiba_usage *u;
 
+	if (c && is_runtime(c, p))
+		c = NULL;
+	u = c ? &c->use : &b->rest;
 	u->processes++;
 	u->threads += get_nr_threads(p);
 	b->work += get_nr_threads(p);
 	estiba_memory_add(u, p);
 	if (!c)
 		return;
+	c->begun = true;
 	estiba_tasks_add(u, p);
 	if (estiba_parent(p) == c->shim) {
 		estiba_init_pick(c, p);
 		estiba_cgroup_child(c, p);
 	}
+}
+
+/* Drops the shims whose container has not begun: it is still being made. */
+static void drop_unbegun(struct estiba_build *b)
+{
+	size_t kept = 0, i;
+
+	for (i = 0; i < b->count; i++) {
+		if (b->list[i]->begun)
+			b->list[kept++] = b->list[i];
+		else
+			estiba_container_end(b->list[i]);
+	}
+	b->count = kept;
 }
 
 /*
@@ -93,5 +125,6 @@ int estiba_walk(struct estiba_build *b)
 		rcu_read_unlock();
 		cond_resched();
 	} while (pid);
+	drop_unbegun(b);
 	return 0;
 }

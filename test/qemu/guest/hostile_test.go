@@ -117,7 +117,8 @@ func TestFakeShims(t *testing.T) {
 func TestRootOfTheHostCanPassForAShim(t *testing.T) {
 	module(t, "min_interval_ms=1")
 	id := newID()
-	s := start(t, options{load: "exec " + shimProgram + " -namespace moby -id " + id})
+	// What it starts must live elsewhere than it does, too.
+	s := start(t, options{load: "exec env SHIM_UNSHARE=p " + shimProgram + " -namespace moby -id " + id})
 	eventually(t, "the shim inside", func() bool { return len(s.processes(t)) == 2 })
 	left := s.processes(t)
 	defer func() {
@@ -223,7 +224,7 @@ func TestExitStorm(t *testing.T) {
 		var cmds []*exec.Cmd
 		for i := range 6 {
 			cmd := exec.Command(shimProgram, "-namespace", "moby", "-id", newID())
-			cmd.Env = []string{"SHIM_LOAD=chain 20;threads 20", "SHIM_UNSHARE=" + []string{"", "p", "pn"}[i%3]}
+			cmd.Env = append(apart(t), "SHIM_LOAD=chain 20;threads 20", "SHIM_UNSHARE="+[]string{"", "p", "pn"}[i%3])
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -326,7 +327,7 @@ func TestLongManyContainers(t *testing.T) {
 	}
 	module(t)
 	cmd := exec.Command(shimProgram, "-namespace", "moby", "-id", id)
-	cmd.Env = []string{"SHIM_MANY=" + strconv.Itoa(many)}
+	cmd.Env = append(apart(t), "SHIM_MANY="+strconv.Itoa(many))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

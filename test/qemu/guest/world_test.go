@@ -57,6 +57,7 @@ type options struct {
 	load    string
 	unshare string
 	cgroup  string // path below the root of the v2 hierarchy
+	runtime string // load of a process that is the runtime, not the container
 	args    []string
 	program string
 	attr    *syscall.SysProcAttr
@@ -82,6 +83,11 @@ func start(t *testing.T, o options) *shim {
 	if o.cgroup != "" {
 		s.cgroup = makeCgroup(t, o.cgroup)
 		s.cmd.Env = append(s.cmd.Env, "SHIM_CGROUP="+s.cgroup+"/cgroup.procs")
+	} else if !strings.Contains(o.unshare, "p") && (o.attr == nil || o.attr.Credential == nil) {
+		s.cmd.Env = append(s.cmd.Env, apart(t)...)
+	}
+	if o.runtime != "" {
+		s.cmd.Env = append(s.cmd.Env, "SHIM_RUNTIME="+o.runtime)
 	}
 	s.cmd.SysProcAttr = o.attr
 	s.cmd.Stdout, s.cmd.Stderr = os.Stdout, os.Stderr
@@ -101,6 +107,18 @@ func start(t *testing.T, o options) *shim {
 		return n >= children || strings.HasPrefix(o.load, "exec ")
 	})
 	return s
+}
+
+// apart is what a shim needs in its environment to put its container elsewhere
+// than itself, as every runtime does, and yet in no cgroup of its own: the shim
+// lives below it.
+func apart(t *testing.T) []string {
+	t.Helper()
+	loose := makeCgroup(t, "loose")
+	if err := os.Mkdir(loose+"/shims", 0o755); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	return []string{"SHIM_CGROUP=" + loose + "/cgroup.procs", "SHIM_HOME=" + loose + "/shims/cgroup.procs"}
 }
 
 func (s *shim) end(t *testing.T) {

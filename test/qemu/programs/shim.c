@@ -5,8 +5,11 @@
  * from the environment, so that the arguments stay those of a real shim:
  *
  *   SHIM_LOAD     arguments of /bin/load, separated by blanks; several loads
- *                 separated by ';' become several children
+ *                 separated by ';' become several children, "none" none
  *   SHIM_CGROUP   file cgroup.procs the container joins
+ *   SHIM_HOME     file cgroup.procs the shim itself joins
+ *   SHIM_RUNTIME  arguments of one more load, which stays where the shim is, as
+ *                 the container's runtime does while it works for the shim
  *   SHIM_UNSHARE  letters: p pid namespace, n network namespace
  *   SHIM_MANY     how many shims to become; the last eight digits of the id
  *                 count them. Says "ready" when all are there.
@@ -59,7 +62,7 @@ static void start(char *load, const char *cgroup)
 }
 
 /* Forks so many shims and stays behind, no longer named like one. */
-static void multiply(int many, char *id)
+static void multiply(int many, char *id, const char *cgroup)
 {
 	int ready[2];
 	char c;
@@ -82,8 +85,11 @@ static void multiply(int many, char *id)
 		child = fork();
 		if (child < 0)
 			die("fork");
-		if (child == 0)
+		if (child == 0) {
+			if (cgroup)
+				join(cgroup);
 			prctl(PR_SET_NAME, "load");
+		}
 		close(ready[1]);
 		for (;;)
 			pause();
@@ -104,18 +110,26 @@ int main(int argc, char **argv)
 	const char *names = getenv("SHIM_UNSHARE");
 	const char *cgroup = getenv("SHIM_CGROUP");
 	const char *given = getenv("SHIM_LOAD");
+	const char *home = getenv("SHIM_HOME");
+	char *runtime = getenv("SHIM_RUNTIME");
 	char *loads = strdup(given ? given : "sleep");
 	char *save = NULL, *load;
 	const char *many = getenv("SHIM_MANY");
 	int flags = 0;
 
 	if (many && argc > 4)
-		multiply(atoi(many), argv[4]);
+		multiply(atoi(many), argv[4], cgroup);
 
+	if (runtime)
+		runtime = strdup(runtime);
+	if (home)
+		join(home);
 	/* A shim inside this one's container starts from nothing. */
 	clearenv();
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
 		die("subreaper");
+	if (runtime)
+		start(runtime, NULL);
 	if (names && strchr(names, 'p'))
 		flags |= CLONE_NEWPID;
 	if (names && strchr(names, 'n'))
@@ -124,7 +138,8 @@ int main(int argc, char **argv)
 		die("unshare");
 	for (load = strtok_r(loads, ";", &save); load;
 	     load = strtok_r(NULL, ";", &save))
-		start(load, cgroup);
+		if (strcmp(load, "none"))
+			start(load, cgroup);
 	for (;;)
 		if (wait(NULL) < 0)
 			pause();
