@@ -107,6 +107,12 @@ func (m *machine) isMeasured(t *testing.T) {
 // surplusGoes waits until the manager, with the shipped default policy, has
 // left one container of each kind.
 func (m *machine) surplusGoes(t *testing.T) {
+	defer func() {
+		if t.Failed() {
+			why, err := stack.Fetch("http://" + m.Manager + "/api/v1/decisions")
+			t.Logf("the last decisions: %s, %v", why, err)
+		}
+	}()
 	testutil.Eventually(t, patience, "one container of each kind is left", func() bool { return m.OneOfEach(t) })
 	m.say("one of each kind is left")
 	m.RecordIsWhole(t)
