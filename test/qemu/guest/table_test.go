@@ -262,9 +262,13 @@ func watch(t *testing.T) []*watched {
 			o := options{id: id, cgroup: "docker/" + id, load: l.load, unshare: "n"}
 			w.cgroup = makeCgroup(t, o.cgroup)
 			if source == "tasks" {
-				// The shim lives in it, too: it is not the container's own, and
+				// The shim lives below: it is not the container's own, and
 				// counts the shim's share besides.
-				dir, err := os.Open(w.cgroup)
+				shims := w.cgroup + "/shim"
+				if err := os.Mkdir(shims, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				dir, err := os.Open(shims)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -133,6 +133,8 @@ func (s *shim) end(t *testing.T) {
 	s.cmd.Wait()
 	if s.cgroup != "" {
 		eventually(t, "the end of "+s.cgroup, func() bool {
+			// Where the shim lived, if it was there.
+			os.Remove(s.cgroup + "/shim")
 			// Another shim of the test may still live in it.
 			others, _ := os.ReadFile(s.cgroup + "/cgroup.procs")
 			err := os.Remove(s.cgroup)
