@@ -266,6 +266,10 @@ func TestLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
+			// Else the kernel takes it all for the reader.
+			if err := c.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
+				t.Fatal(err)
+			}
 			fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 			slow = append(slow, c)
 		}

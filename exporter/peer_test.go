@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -111,12 +112,17 @@ func startMeasured(t *testing.T, name string, argv []string) *measured {
 		argv[i] = strings.ReplaceAll(argv[i], "LISTEN", address)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
+	var log bytes.Buffer
+	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
+		if t.Failed() {
+			t.Logf("log of %s:\n%.2000s", name, log.String())
+		}
 	})
 	return &measured{name: name, pid: cmd.Process.Pid, url: "http://" + address + "/metrics"}
 }

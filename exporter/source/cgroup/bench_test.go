@@ -1,0 +1,69 @@
+package cgroup
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/estiba/estiba/exporter/source/cgroup/tree"
+)
+
+// BenchmarkSnapshot compares files that stay open with files that are opened
+// each time, over a tree of plain files.
+func BenchmarkSnapshot(b *testing.B) {
+	for _, n := range []int{200, 1000} {
+		dir, err := os.MkdirTemp("/dev/shm", "estiba-bench")
+		if err != nil {
+			dir = b.TempDir()
+		}
+		b.Cleanup(func() { os.RemoveAll(dir) })
+		tr, err := tree.New(dir, tree.Layouts()["hybrid-cgroupfs"])
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range n {
+			if err := tr.Add(tree.Numbered(i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for name, max := range map[string]int{"kept": maxKept, "reopened": 0} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				s := onTree(b, tr)
+				s.reader.max = max
+				snapshot(b, s)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := s.Snapshot(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkProcesses does the same with the real kernel's /proc/PID/stat of
+// this machine.
+func BenchmarkProcesses(b *testing.B) {
+	for name, max := range map[string]int{"kept": maxKept, "reopened": 0} {
+		b.Run(name, func(b *testing.B) {
+			s, err := New(Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Release()
+			s.reader.max = max
+			n := 0
+			for b.Loop() {
+				s.sequence++
+				list, err := s.processes()
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += len(list)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/process")
+		})
+	}
+}
