@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/config"
@@ -29,7 +30,8 @@ func plan(ctx context.Context, o Options, output string, stdout io.Writer) error
 		return err
 	}
 	t := b.decide(ctx, l, policy.NewMemory(), func(string) bool { return false }).tick
-	t.Usage, _ = b.client.Usage(ctx, t.Time)
+	t.Usage, _ = b.client.Usage(ctx, t.Time) // for showing only, like the lines
+	t.Lines = lines(ctx, b, l, t.Time)
 	dry := true
 	for _, r := range c.Rules {
 		dry = dry && c.EffectiveMode(r, o.DryRun) == config.ModeDryRun
@@ -43,6 +45,27 @@ func plan(ctx context.Context, o Options, output string, stdout io.Writer) error
 		return fmt.Errorf("%s: %s", d.Result, d.Error)
 	}
 	return nil
+}
+
+// lines asks for what lies on both sides of the rules' thresholds.
+func lines(ctx context.Context, b *brain, l *loaded, at time.Time) map[string]status.Line {
+	found := map[string]status.Line{}
+	for i, q := range l.questions {
+		line := q.Query.Line()
+		if line == nil {
+			continue
+		}
+		rows, err := b.client.Vector(ctx, line.Left, at)
+		if err != nil {
+			continue
+		}
+		one := status.Line{Value: line.Value, Values: map[string]float64{}}
+		for _, r := range rows {
+			one.Values[container.ShortID(string(r.Labels["id"]))] = r.Value
+		}
+		found[l.config.Rules[i].Name] = one
+	}
+	return found
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -12,6 +12,7 @@ import (
 // Expr is a query that has been parsed once.
 type Expr struct {
 	text   string
+	line   *Line         // nil when the query is no comparison
 	scalar bool          // gives a number, not a vector
 	names  []string      // metric names that its selectors ask for
 	reach  time.Duration // how far into the past it looks on its own
@@ -36,6 +37,7 @@ func ParseExpr(query, host string) (Expr, error) {
 	if host != "" {
 		e.text = tree.String()
 	}
+	e.line = lineOf(tree)
 	parser.Inspect(tree, func(n parser.Node, path []parser.Node) error {
 		s, ok := n.(*parser.VectorSelector)
 		if !ok {
@@ -55,6 +57,44 @@ func ParseExpr(query, host string) (Expr, error) {
 		return nil
 	})
 	return e, nil
+}
+
+// Line is the threshold of a query that compares something with a number, as
+// usage > 90 does.
+type Line struct {
+	Left  Expr    // what is compared
+	Value float64 // what it is compared with
+	Below bool    // it selects what lies below
+}
+
+// Line is the query's threshold; nil when it has none.
+func (e Expr) Line() *Line { return e.line }
+
+func lineOf(tree parser.Expr) *Line {
+	for {
+		p, ok := tree.(*parser.ParenExpr)
+		if !ok {
+			break
+		}
+		tree = p.Expr
+	}
+	b, ok := tree.(*parser.BinaryExpr)
+	if !ok || b.ReturnBool || b.LHS.Type() != parser.ValueTypeVector {
+		return nil
+	}
+	number, ok := b.RHS.(*parser.NumberLiteral)
+	if !ok {
+		return nil
+	}
+	l := &Line{Left: Expr{text: b.LHS.String()}, Value: number.Val}
+	switch b.Op {
+	case parser.GTR, parser.GTE:
+	case parser.LSS, parser.LTE:
+		l.Below = true
+	default:
+		return nil
+	}
+	return l
 }
 
 // onlyHost adds the matcher to each selector. Matchers that stand there stay and

@@ -263,6 +263,28 @@ func TestRowsOfOtherHostsAreDropped(t *testing.T) {
 	}
 }
 
+func TestLine(t *testing.T) {
+	for query, want := range map[string]string{
+		`a > 90`:                   `a{host="h"} 90 false`,
+		`(rate(a[1m]) / b >= 0.5)`: `rate(a{host="h"}[1m]) / b{host="h"} 0.5 false`,
+		`a < 3`:                    `a{host="h"} 3 true`,
+		`a`:                        ``,
+		`a > bool 90`:              ``,
+		`a > b`:                    ``,
+		`a == 1`:                   ``,
+		`topk(3, a > 90)`:          ``,
+		`a > 90 and b`:             ``,
+	} {
+		got := ""
+		if l := parse(t, query, "h").Line(); l != nil {
+			got = fmt.Sprint(l.Left, " ", l.Value, " ", l.Below)
+		}
+		if got != want {
+			t.Errorf("%s: line %q, want %q", query, got, want)
+		}
+	}
+}
+
 func TestReach(t *testing.T) {
 	for query, want := range map[string]time.Duration{
 		`a`: 0, `rate(a[30s])`: 30 * time.Second, `a offset 1m`: time.Minute,

@@ -54,8 +54,10 @@ type ByRule struct {
 	Decision policy.Verdict `json:"decision"`
 	Reason   policy.Reason  `json:"reason"`
 	Value    float64        `json:"value"`
-	// Distance is how far the value lies above the line, which is the lowest
-	// value that the rule kills in this tick; null when it kills nobody.
+	// Distance is how far the value lies from the line. Of a rule that compares
+	// with a number the line is that number, where it was asked for (manager
+	// plan); else it is the lowest value that the rule kills in this tick, and
+	// null when it kills nobody.
 	Distance *float64 `json:"distance"`
 	Rank     int      `json:"rank"`
 	Wait     float64  `json:"wait_seconds,omitempty"`
@@ -107,7 +109,10 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			continue
 		}
 		var distance *float64
-		if lowest, known := line[one.Rule]; known {
+		if l, compared := t.Lines[one.Rule]; compared {
+			d := finite(one.Value - l.Value)
+			distance = &d
+		} else if lowest, known := line[one.Rule]; known {
 			d := finite(one.Value - lowest)
 			distance = &d
 		}
@@ -116,6 +121,19 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 		if r.Rule == "" || (one.Verdict == policy.Kill && r.Decision != policy.Kill) {
 			value := finite(one.Value)
 			r.Rule, r.Decision, r.Reason, r.Value, r.Distance, r.Rank, r.Wait = one.Rule, one.Verdict, one.Reason, &value, distance, one.Rank, one.Wait.Seconds()
+		}
+	}
+	// What no rule wants has a place beside the line all the same.
+	for _, rule := range t.Rules {
+		l, compared := t.Lines[rule.Name]
+		if !compared {
+			continue
+		}
+		for _, r := range rows {
+			if v, known := l.Values[r.ShortID]; known && r.Rule == "" && r.Value == nil {
+				value, distance := finite(v), finite(v-l.Value)
+				r.Value, r.Distance = &value, &distance
+			}
 		}
 	}
 	d.Containers = make([]Row, 0, len(rows))

@@ -149,6 +149,28 @@ func TestReliefIsPublished(t *testing.T) {
 	}
 }
 
+func TestDistanceFromTheLine(t *testing.T) {
+	tick := exampleTick()
+	short := strings.Repeat("b", 12)
+	row := func() (wanted, other Row) {
+		for _, r := range Describe(tick, 1, false).Containers {
+			if r.Rule != "" {
+				wanted = r
+			} else if r.ShortID == short {
+				other = r
+			}
+		}
+		return wanted, other
+	}
+	if wanted, other := row(); wanted.Distance == nil || *wanted.Distance != 0 || other.Value != nil || other.Distance != nil {
+		t.Errorf("by rank: %+v, %+v", wanted, other)
+	}
+	tick.Lines = map[string]Line{"surplus": {Value: 50, Values: map[string]float64{short: 20, strings.Repeat("a", 12): 60}}}
+	if wanted, other := row(); *wanted.Distance != 10 || other.Value == nil || *other.Value != 20 || *other.Distance != -30 {
+		t.Errorf("by threshold: %+v, %+v", wanted, other)
+	}
+}
+
 func TestRecentKillsAreBounded(t *testing.T) {
 	m := NewMetrics()
 	for i := range 70 {

@@ -24,6 +24,15 @@ type Tick struct {
 	Plan       policy.Plan
 	Rules      []RuleState
 	Usage      map[string]promql.Usage // by the label id; for showing only
+	// Lines are the thresholds of rules that have one, where somebody has asked
+	// for what lies on both sides of them.
+	Lines map[string]Line
+}
+
+// Line is a rule's threshold and what is compared with it.
+type Line struct {
+	Value  float64
+	Values map[string]float64 // by the label id
 }
 
 // RuleState is one rule in one tick.
