@@ -245,7 +245,6 @@ func TestTruthTable(t *testing.T) {
 		}
 	}
 	text := table(all, reads)
-	t.Log("largest distance from the truth, of the last value:\n" + text)
 	if err := os.WriteFile(filepath.Join(os.Getenv("ESTIBA_OUT"), "truth.md"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
