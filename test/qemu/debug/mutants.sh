@@ -26,7 +26,7 @@ for patch in "$here"/mutants/*.patch; do
 		echo "mutants.sh: $name does not apply any more ($log)" >&2
 		exit 1
 	}
-	make -C "$build" "KDIR=$kernel/headers/build" CC=gcc-12 all >>"$log" 2>&1 || {
+	make -j"$(nproc)" -C "$build" "KDIR=$kernel/headers/build" CC=gcc-12 all >>"$log" 2>&1 || {
 		tail -20 "$log" >&2
 		echo "mutants.sh: $name does not build" >&2
 		exit 1
