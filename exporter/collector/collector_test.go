@@ -85,7 +85,7 @@ func newTest(c Config, src source.Source, n Names) *Collector {
 	if c.Limit == 0 {
 		c.Limit = 20000
 	}
-	c.Timeout = 5 * time.Second
+	c.Timeout = time.Minute
 	c.ModulePresent = func() bool { return true }
 	return New(c, src, n, log.NewNopLogger())
 }
