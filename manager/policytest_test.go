@@ -51,6 +51,7 @@ tests:
       - {at: 10s, container: cpu-old, reason: no_data}
       - {at: 5s, container: db, reason: protected}
   - name: this one holds
+    duration: 3h
     containers: [{name: alone, kind: cpu}]
     kills: []
 `

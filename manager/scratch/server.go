@@ -55,7 +55,9 @@ func Start(ctx context.Context, binary string, rules []byte) (*Server, error) {
 func (s *Server) start(ctx context.Context, path string, rules []byte) error {
 	// So long an interval that the rules are never due: their results are
 	// written, at the times of the history.
-	config := "global: {evaluation_interval: 100000h}\n"
+	// Series are written one after the other, so most samples are older than the
+	// newest: without the window only the last hour of a history could be.
+	config := "global: {evaluation_interval: 100000h}\nstorage: {tsdb: {out_of_order_time_window: 10y}}\n"
 	if len(rules) > 0 {
 		if err := os.WriteFile(filepath.Join(s.dir, "rules.yml"), rules, 0o600); err != nil {
 			return fmt.Errorf("rules for a Prometheus: %w", err)

@@ -33,8 +33,8 @@ func Stale() float64 { return math.Float64frombits(0x7ff0000000000002) }
 // maxBatch bounds the samples of one request.
 const maxBatch = 50_000
 
-// Write adds the series to the history. Within one series the samples must be
-// newer than those written before.
+// Write adds the series to the history, in any order. A series must not be
+// given two values for one time.
 func (s *Server) Write(ctx context.Context, list []Series) error {
 	var body []byte
 	samples := 0
