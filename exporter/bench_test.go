@@ -135,7 +135,7 @@ func start(b *testing.B, bin string, flags ...string) process {
 	}
 	address := l.Addr().String()
 	l.Close()
-	return runProgram(b, "http://"+address+"/metrics", append([]string{bin, "--log.level=error", "--web.listen-address=" + address}, flags...)...)
+	return runProgram(b, "http://"+address+"/metrics", append([]string{bin, "--log.level=error", "--scrape.timeout=2m", "--web.listen-address=" + address}, flags...)...)
 }
 
 func runProgram(b *testing.B, url string, argv ...string) process {

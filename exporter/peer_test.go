@@ -24,8 +24,8 @@ var (
 	peerMinutes    = flag.Int("peer-minutes", 1, "how long to measure")
 )
 
-// measured is a program that is scraped every five seconds.
-type measured struct {
+// competitor is a program that is scraped every five seconds.
+type competitor struct {
 	name   string
 	pid    int
 	url    string
@@ -59,7 +59,7 @@ func TestAgainstPeers(t *testing.T) {
 		"estiba, cgroup source=" + bin + " --source=cgroup --web.listen-address=LISTEN",
 		"estiba, a module's document=" + bin + " --source=kmod --source.kmod-file=" + module + " --web.listen-address=LISTEN",
 	}
-	var all []*measured
+	var all []*competitor
 	for _, each := range append(list, strings.Split(*peers, ";")...) {
 		name, command, _ := strings.Cut(each, "=")
 		all = append(all, startMeasured(t, name, strings.Fields(command)))
@@ -100,7 +100,7 @@ func TestAgainstPeers(t *testing.T) {
 	}
 }
 
-func startMeasured(t *testing.T, name string, argv []string) *measured {
+func startMeasured(t *testing.T, name string, argv []string) *competitor {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,7 +124,7 @@ func startMeasured(t *testing.T, name string, argv []string) *measured {
 			t.Logf("log of %s:\n%.2000s", name, log.String())
 		}
 	})
-	return &measured{name: name, pid: cmd.Process.Pid, url: "http://" + address + "/metrics"}
+	return &competitor{name: name, pid: cmd.Process.Pid, url: "http://" + address + "/metrics"}
 }
 
 // realContainers starts n that sleep.

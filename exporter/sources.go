@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -62,15 +63,42 @@ func (s *sources) run(ctx context.Context) {
 	s.cgroup.Run(ctx, func() bool { return s.chose == source.Cgroup || !s.module.Present() })
 }
 
-// completed takes snapshots until one has a completed window to tell each
-// container's CPU use over.
+// completedTries is how many windows completed waits for: containers that come
+// meanwhile need one of their own.
+const completedTries = 3
+
+// completed takes snapshots until each container has a completed window to
+// tell its CPU use over. One that has none in the end is left out, and the
+// snapshot marked as truncated: a document must tell it.
 func (s *sources) completed(ctx context.Context) (*source.Snapshot, error) {
 	snap, err := s.chosen.Snapshot(ctx)
-	if err != nil || snap.Source == source.Kmod {
+	for range completedTries {
+		if err != nil || snap.Source == source.Kmod || measuredAll(snap) {
+			return snap, err
+		}
+		if err := cgroup.WaitWindow(ctx); err != nil {
+			return nil, errors.Join(errors.New("interrupted"), err)
+		}
+		snap, err = s.chosen.Snapshot(ctx)
+	}
+	if err != nil || measuredAll(snap) {
 		return snap, err
 	}
-	if err := cgroup.WaitWindow(ctx); err != nil {
-		return nil, errors.Join(errors.New("interrupted"), err)
+	snap.Containers = slices.DeleteFunc(snap.Containers, func(c source.Container) bool { return !measured(&c) })
+	snap.Truncated = true
+	return snap, nil
+}
+
+func measuredAll(snap *source.Snapshot) bool {
+	for i := range snap.Containers {
+		if !measured(&snap.Containers[i]) {
+			return false
+		}
 	}
-	return s.chosen.Snapshot(ctx)
+	return true
+}
+
+func measured(c *source.Container) bool {
+	_, ok := c.Get(source.CPUPercent)
+	return ok
 }
