@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +15,21 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/internal/web"
 )
+
+// asManager is the environment variable that makes the test program be the
+// manager: that saves compiling it once a test, and under the race detector
+// the manager is under it too.
+const asManager = "ESTIBA_TEST_AS_MANAGER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asManager) == "" {
+		os.Exit(m.Run())
+	}
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
 
 // steppingClock is the real time and a step.
 type steppingClock struct {

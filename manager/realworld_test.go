@@ -198,7 +198,7 @@ func (w *realWorld) mustRun(t *testing.T, names ...string) {
 	}
 }
 
-// startManager runs the real program against the world.
+// startManager runs the program, as a process of its own, against the world.
 func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (process *testutil.Process, url, auditFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -214,7 +214,11 @@ func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (
 			break
 		}
 	}
-	args := append([]string{testutil.Build(t, "./manager"), "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"env", asManager + "=1", program, "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
 		"--docker.host=" + w.engine.Host, "--web.listen-address=" + address, "--audit.file=" + auditFile}, flags...)
 	return testutil.StartProcess(t, "manager", args...), "http://" + address, auditFile
 }

@@ -50,9 +50,9 @@ func TestRuleWithoutReliefStopsItself(t *testing.T) {
 	w.start(t, "cpu-b", "managed=true", "kind=cpu")
 	stop := w.putBack(t, "cpu", "cpu-a", "cpu-b")
 
-	policy := shipped(t, "one-of-each-kind.yml", "dry_run: false", "dry_run: false\n    relief: {after: 3s, stop_after: 3, resume_after: 0s}", "cooldown: 0s", "cooldown: 3s")
+	policy := shipped(t, "one-of-each-kind.yml", "dry_run: false", "dry_run: false\n    relief: {after: 8s, stop_after: 3, resume_after: 0s}", "cooldown: 0s", "cooldown: 8s")
 	process, url, auditFile := w.startManager(t, policy)
-	testutil.Eventually(t, 90*time.Second, "the rule has stopped itself", func() bool {
+	testutil.Eventually(t, 180*time.Second, "the rule has stopped itself", func() bool {
 		return strings.Contains(get(t, url+"/metrics"), `estiba_manager_rule_stopped{rule="surplus"} 1`)
 	})
 	kills := len(readAudit(t, auditFile))
@@ -75,7 +75,7 @@ func TestRuleWithoutReliefStopsItself(t *testing.T) {
 	// A restart is no reload: one kill is tried, and then it is stopped again.
 	process.Stop(t)
 	process, url, _ = w.startManager(t, policy, "--audit.file="+auditFile)
-	testutil.Eventually(t, 60*time.Second, "the rule has stopped itself again", func() bool {
+	testutil.Eventually(t, 120*time.Second, "the rule has stopped itself again", func() bool {
 		return strings.Contains(get(t, url+"/metrics"), `estiba_manager_rule_stopped{rule="surplus"} 1`)
 	})
 	if n := len(readAudit(t, auditFile))/2 - 3; n != 1 {
@@ -84,7 +84,7 @@ func TestRuleWithoutReliefStopsItself(t *testing.T) {
 
 	stop()
 	post(t, url+"/-/reload")
-	testutil.Eventually(t, 60*time.Second, "the rule goes on and its kill helps", func() bool {
+	testutil.Eventually(t, 120*time.Second, "the rule goes on and its kill helps", func() bool {
 		return strings.Contains(get(t, url+"/metrics"), `estiba_manager_kill_relief_ratio{kind="cpu",rule="surplus"} 1`)
 	})
 	if n := len(w.running(t)); n != 1 {
