@@ -9,6 +9,9 @@
  *                                  the second, … until none was left to fail
  *   reader random N [ID…]          N times, while those fail that the knobs of
  *                                  the kernel choose (/proc/self/make-it-fail)
+ *   reader out KNOBS STEP [ID…]    memory runs out at once: after no bytes (or
+ *                                  pages), after STEP, after two STEPs, … until
+ *                                  there was enough of it five times
  *   reader load FILE               the same as nth for loading the module FILE
  *
  * Where memory fails, ENOMEM is allowed, and both it and a document have to come
@@ -210,6 +213,30 @@ static void at_random(int times)
 	}
 }
 
+static void out(const char *knobs, int step)
+{
+	int fail = knob("/proc/self/make-it-fail"), space, enough = 0, left = 0;
+	char name[100];
+
+	snprintf(name, sizeof(name), "/sys/kernel/debug/%s/space", knobs);
+	space = knob(name);
+	while (enough < 5) {
+		int held = hold_old();
+		ssize_t got;
+
+		put(space, left);
+		put(fail, 1);
+		got = document_once();
+		put(fail, 0);
+		close(held);
+		judge(got, 1);
+		enough = got > 0 ? enough + 1 : 0;
+		left += step;
+	}
+	put(space, 0);
+	printf("reader: %s ran out after 0 to %d\n", knobs, left);
+}
+
 static void load(const char *file)
 {
 	int fd = knob("/proc/self/fail-nth"), module = open(file, O_RDONLY), n = 0, end;
@@ -248,7 +275,7 @@ static void load(const char *file)
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 1 ? argv[1] : "";
-	int words = !strcmp(kind, "plain") ? 4 : !strcmp(kind, "nth") ? 2 : 3;
+	int words = !strcmp(kind, "plain") || !strcmp(kind, "out") ? 4 : !strcmp(kind, "nth") ? 2 : 3;
 
 	setbuf(stdout, NULL);
 	if (argc < words) {
@@ -265,6 +292,8 @@ int main(int argc, char **argv)
 		nth();
 	else if (!strcmp(kind, "random"))
 		at_random(atoi(argv[2]));
+	else if (!strcmp(kind, "out"))
+		out(argv[2], atoi(argv[3]));
 	else if (!strcmp(kind, "load"))
 		load(argv[2]);
 	else
