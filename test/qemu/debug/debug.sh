@@ -85,7 +85,7 @@ start() {
 	timeout --kill-after=10 "${ESTIBA_DEBUG_SECONDS:-900}" qemu-system-x86_64 -accel tcg -cpu max,-cx16,-la57 -m 1024 -smp 2 \
 		-nographic -no-reboot -nodefaults -monitor none -serial "file:$build/$do.log" \
 		-kernel "$kernel/vmlinuz" -initrd "$build/$do.cpio" \
-		-append "console=ttyS0 panic=-1 oops=panic loglevel=7 random.trust_cpu=on kasan_multi_shot estiba.do=$do" \
+		-append "console=ttyS0 panic=-1 oops=panic loglevel=7 random.trust_cpu=on kasan_multi_shot tsc=reliable tsc_early_khz=$khz estiba.do=$do" \
 		-drive "file=$disk,if=none,id=disk,format=raw,cache=unsafe" -device virtio-blk-pci,drive=disk \
 		-device virtio-serial-pci \
 		-chardev "file,id=status,path=$build/$do.status" -device virtserialport,chardev=status,name=status \
@@ -191,6 +191,8 @@ for name in shim load; do
 done
 mv "$build/programs/shim" "$build/programs/containerd-shim-runc-v2"
 gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -o "$build/programs/reader" "$here/reader.c"
+gcc -std=gnu11 -O2 -Wall -Wextra -Werror -o "$build/tsc" "$here/tsc.c"
+khz=$("$build/tsc")
 (cd "$top" && export CGO_ENABLED=0 &&
 	go test -c -p 2 -trimpath -ldflags '-s -w' -tags estiba_guest -o "$build/programs/guest.test" ./test/qemu/guest &&
 	go build -p 2 -trimpath -ldflags '-s -w' -o "$build/programs/exporter" ./exporter)

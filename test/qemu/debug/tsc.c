@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Prints how fast this machine's time stamp counter runs, kHz. An emulated
+ * machine shows its guest the same one, and the guest, without ACPI, has no
+ * other clock finer than its tick to find that out with.
+ */
+#include <stdio.h>
+#include <time.h>
+#include <x86intrin.h>
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+int main(void)
+{
+	struct timespec nap = { .tv_nsec = 500000000 };
+	unsigned long long begin = __rdtsc();
+	double at = now_ms();
+
+	nanosleep(&nap, NULL);
+	printf("%.0f\n", (double)(__rdtsc() - begin) / (now_ms() - at));
+	return 0;
+}
