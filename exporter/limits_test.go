@@ -254,7 +254,7 @@ func TestLimits(t *testing.T) {
 		}
 	})
 	t.Run("slow readers", func(t *testing.T) {
-		const n = 2500
+		const n = 6000
 		p := startProgram(t, bin, nil, "--source=kmod", "--source.kmod-file="+moduleDocument(t, n), "--scrape.timeout=8s")
 		whole := fmt.Sprintf("\nestiba_containers %d\n", n)
 		size := 0
