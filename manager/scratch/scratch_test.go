@@ -22,6 +22,7 @@ func TestWrittenPast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() }) // a second time when all goes well
 	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	many := Series{Labels: map[string]string{"__name__": "many"}}
 	for i := range maxBatch + 10 {
