@@ -103,7 +103,7 @@ static void put(int fd, int value)
 	do
 		text[--i] = '0' + value % 10;
 	while (value /= 10);
-	if (pwrite(fd, text + i, sizeof(text) - i, 0) < 0) {
+	if (write(fd, text + i, sizeof(text) - i) < 0) {
 		perror("fault injection");
 		exit(2);
 	}
