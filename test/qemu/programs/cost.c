@@ -431,6 +431,8 @@ int main(int argc, char **argv)
 		execv("/containerd-shim-runc-v2", shims);
 		die("exec");
 	}
+	/* This one is none. */
+	prctl(PR_SET_NAME, "cost");
 	make_room("proc", "proc", "/proc");
 	make_room("sysfs", "sysfs", "/sys");
 	make_room("cgroup2", "cgroup2", "/sys/fs/cgroup");
