@@ -111,14 +111,16 @@ test-browser: ## the dashboards, drawn by Grafana's own components in Chromium
 	test/browser/run.sh
 
 .PHONY: test-fuzz
-test-fuzz: ## fuzz the module's JSON writer and the exporter's parser, a minute each
+test-fuzz: ## fuzz the module's JSON writer and the exporter's parsers and text, a minute each
 	@test/install.sh gcc make libc6-dev clang libclang-rt-14-dev
 	$(MAKE) -C kmod/tests SECONDS=60 fuzz
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/kmod
+	$(GO) test -run '^$$' -fuzz FuzzFiles -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/cgroup
+	$(GO) test -run '^$$' -fuzz FuzzText -fuzztime 60s -fuzzminimizetime 1x ./exporter/collector
 
 .PHONY: bench
-bench: ## Go benchmarks of the exporter's hot path
-	$(GO) test -run '^$$' -bench . -benchmem ./exporter/...
+bench: ## Go benchmarks: the exporter's hot path, the manager's tick
+	$(GO) test -run '^$$' -bench . -benchmem ./exporter/... ./manager/...
 
 .PHONY: fmt
 fmt: ## format the Go code

@@ -133,7 +133,7 @@ func (o *oddOnes) check(t *testing.T) {
 		"restarted": {source.Processes: 1, source.OOMKills: 0},
 		"oom":       {source.OOMKills: 1, source.MemoryLimit: 24 << 10},
 		"pings":     {source.Processes: 1},
-		"forks":     nil, "writes": nil, "protected": nil, "misspelt": nil,
+		"writes":    nil, "protected": nil, "misspelt": nil,
 	}
 	if len(o.containers) != len(wanted) {
 		t.Errorf("%d of the containers run, want %d: %v", len(o.containers), len(wanted), o.containers)
