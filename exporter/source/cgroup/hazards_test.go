@@ -392,3 +392,29 @@ func compareVanished(t *testing.T, k int, got *source.Container, truth *source.S
 		}
 	}
 }
+
+// TestLinkCalledLikeAShim: sudo at its prompt, started by a link with the name
+// of a shim, is real root with the arguments of anybody's choice.
+func TestLinkCalledLikeAShim(t *testing.T) {
+	for program, believed := range map[string]bool{
+		"/usr/bin/containerd-shim-runc-v2":           true,
+		"/usr/bin/containerd-shim-runc-v2 (deleted)": true, // after an upgrade
+		"/usr/bin/sudo": false,
+		"":              false, // a process without a program
+	} {
+		c := tree.Numbered(0)
+		tr := newTree(t, "v2-systemd", c)
+		exe := tr.Process(c.ShimPID, "exe")
+		if err := os.Remove(exe); err != nil {
+			t.Fatal(err)
+		}
+		if program != "" {
+			if err := os.Symlink(program, exe); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(snapshot(t, onTree(t, tr)).Containers); got != map[bool]int{true: 1, false: 0}[believed] {
+			t.Errorf("%q: %d containers", program, got)
+		}
+	}
+}

@@ -2,6 +2,10 @@ package cgroup
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 
@@ -57,12 +61,26 @@ func (s *Source) readShim(p *process) (shim, bool) {
 	if err != nil || !s.believable(status) {
 		return shim{}, false
 	}
+	if !s.runsShim(p.pid) {
+		return shim{}, false
+	}
 	argv, err := s.reader.read(s.procPath(p.pid, "cmdline"))
 	if err != nil {
 		return shim{}, false
 	}
 	id, namespace, ok := parseShimArgs(argv)
 	return shim{identity: p.identity, comm: p.comm, id: id, namespace: namespace}, ok
+}
+
+// runsShim tells whether the program file is called like a shim, too: comm is
+// the name of the link that started it, and a link to a program that becomes
+// root is anybody's to make. Without root one may not look (proc_pid_exe(5)).
+func (s *Source) runsShim(pid int) bool {
+	program, err := os.Readlink(s.procPath(pid, "exe"))
+	if errors.Is(err, fs.ErrPermission) {
+		return true
+	}
+	return err == nil && strings.HasPrefix(filepath.Base(program), shimName)
 }
 
 // believable tells whether /proc/PID/status is that of a process whose real

@@ -3,7 +3,9 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,6 +115,9 @@ func (t *Tree) Add(c Container) error {
 		"cgroup":  t.membership(t.layout.Shim),
 	}
 	if err := t.process(c.ShimPID, shim, "net:[4026531840]"); err != nil {
+		return err
+	}
+	if err := os.Symlink("/usr/bin/containerd-shim-runc-v2", t.Process(c.ShimPID, "exe")); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	net := fmt.Sprintf("net:[%d]", 4026540000+c.ShimPID)
