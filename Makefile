@@ -61,6 +61,12 @@ test: ## all tests that fit in 15 minutes; installs what they need (as root)
 test-unit: ## Go tests alone; those that need Docker or root are skipped where there is none
 	$(GO) test ./...
 
+.PHONY: test-long
+test-long: ## Go tests that take minutes: a tenth of a day of containers, many kills at once
+	@test/setup.sh
+	@tools/build.sh prometheus
+	ESTIBA_TEST_ALL=1 ESTIBA_TEST_LONG=1 test/with-docker.sh $(GO) test -count=1 -v -timeout 20m -run TestLong ./exporter ./manager
+
 .PHONY: test-race
 test-race: ## Go tests under the race detector, the whole system among them
 	@test/setup.sh

@@ -27,8 +27,8 @@ const (
 	dayScrapes = 4 // a batch: 11,520 in a day
 )
 
-// Two minutes of CPU time: every test run has a tenth of a day.
-var wholeDay = flag.Bool("day", false, "let TestADay take a whole day instead of a tenth of one")
+// Two minutes of CPU time: make test-long has a tenth of a day.
+var wholeDay = flag.Bool("day", false, "let TestLongDay take a whole day instead of a tenth of one")
 
 // state is what must not grow from day to day.
 type state struct {
@@ -39,10 +39,11 @@ type state struct {
 	series     int
 }
 
-// TestADay lets containers (28,800 with -day) come and go before one exporter, over HTTP,
+// TestLongDay lets containers (28,800 with -day) come and go before one exporter, over HTTP,
 // with an Engine that tells of each: descriptors, goroutines, memory, series and
 // CPU time a scrape are at the evening what they were in the morning.
-func TestADay(t *testing.T) {
+func TestLongDay(t *testing.T) {
+	testutil.Long(t)
 	dir, err := os.MkdirTemp("/dev/shm", "estiba-day")
 	if err != nil {
 		dir = t.TempDir()

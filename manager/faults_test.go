@@ -304,7 +304,8 @@ func TestSecondManagerWithAnotherRecordRefuses(t *testing.T) {
 // Many to kill at once, with budgets that allow it: one of each kind is left,
 // each kill is recorded, and nobody else is touched. How many: ESTIBA_TEST_MANY
 // (creating two hundred takes minutes), at least more than act side by side.
-func TestManyAtOnce(t *testing.T) {
+func TestLongManyAtOnce(t *testing.T) {
+	testutil.Long(t)
 	w := newRealWorld(t)
 	n := 48
 	if v := os.Getenv("ESTIBA_TEST_MANY"); v != "" {

@@ -39,7 +39,7 @@ unit() {
     local packages
     packages=$(go list ./... | grep -v '/test/docker$')
     # shellcheck disable=SC2086
-    test/with-docker.sh go test -p 4 -timeout 8m $packages && (cd tools && go test ./run)
+    test/with-docker.sh go test -p 4 -timeout 12m $packages && (cd tools && go test ./run)
 }
 
 # Packages come over the network while the cores compile.

@@ -35,6 +35,16 @@ func Require(t *testing.T, needs ...Need) {
 	}
 }
 
+// Long skips a test that takes minutes, unless the environment variable
+// ESTIBA_TEST_LONG is set. Such tests are called TestLong…; make test-long runs
+// all of them.
+func Long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("ESTIBA_TEST_LONG") == "" {
+		t.Skip("takes minutes: make test-long")
+	}
+}
+
 func lacks(need Need) error {
 	switch need {
 	case Root:
