@@ -40,8 +40,13 @@ gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -o "$root/init" "$here/programs
 strip --strip-debug -o "$root/estiba.ko" "$build/module/estiba.ko"
 modprobe -d "$kernel/root" -S "$release" --show-depends dummy |
 	awk '$1 == "insmod" {print $2}' | while read -r file; do
-	cp "$file" "$root/modules/"
-	basename "$file" >>"$root/modules/order"
+	# The program loads them as they are.
+	name=$(basename "$file" .xz)
+	case $file in
+	*.xz) xz -dc "$file" >"$root/modules/$name" ;;
+	*) cp "$file" "$root/modules/" ;;
+	esac
+	echo "$name" >>"$root/modules/order"
 done
 (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$build/initramfs.gz"
 
