@@ -87,16 +87,7 @@ func document(b *testing.B, n int) string {
 		}
 		snap.Containers = append(snap.Containers, c)
 	}
-	path := filepath.Join(b.TempDir(), "estiba")
-	f, err := os.Create(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	if err := kmod.Write(f, snap); err != nil {
-		b.Fatal(err)
-	}
-	return path
+	return writeDocument(b, snap)
 }
 
 // bigTree makes a tree of n containers with two processes each, in memory

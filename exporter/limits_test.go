@@ -103,6 +103,12 @@ func moduleDocument(t testing.TB, n int) string {
 		}
 		snap.Containers = append(snap.Containers, c)
 	}
+	return writeDocument(t, snap)
+}
+
+// writeDocument writes a snapshot as the module does and gives the file's path.
+func writeDocument(t testing.TB, snap *source.Snapshot) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "estiba")
 	f, err := os.Create(path)
 	if err != nil {
