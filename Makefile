@@ -80,10 +80,10 @@ test-kmod: ## the kernel module: built, loaded and tested on Debian's kernel in 
 	test/qemu/run.sh
 
 .PHONY: test-kernels
-test-kernels: ## the same on 5.10, 6.1, 6.12 and the newest kernel that Debian has
+test-kernels: ## the same on 5.10, 6.1, 6.12 and the newest kernel that Debian has (some: KERNELS="bullseye sid")
 	@test/setup.sh
 	@$(MAKE) -s build
-	test/qemu/kernels.sh
+	test/qemu/kernels.sh $(KERNELS)
 
 .PHONY: test-vm
 test-vm: ## the whole system with the kernel module, from insmod to a killed container, in a VM
