@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/estiba/estiba/exporter/linezip"
 )
 
 // maxRunning is how many expositions are made at a time, maxPending how many
@@ -35,7 +36,7 @@ const keptBuffer = 8 << 20
 func (c *Collector) Handler(more prometheus.Gatherer) http.Handler {
 	return &handler{
 		c: c, more: more, running: make(chan struct{}, maxRunning), pending: make(chan struct{}, maxPending),
-		buffers: make(chan *bytes.Buffer, maxRunning), zippers: make(chan *gzip.Writer, maxRunning),
+		codes: linezip.NewCodes(c.sample()), buffers: make(chan *bytes.Buffer, maxRunning), zippers: make(chan *linezip.Writer, maxRunning),
 	}
 }
 
@@ -44,11 +45,12 @@ type handler struct {
 	more    prometheus.Gatherer
 	running chan struct{}
 	pending chan struct{}
+	codes   *linezip.Codes
 
 	// Not sync.Pool: that lets go of them at almost every scrape of a large
 	// host, whose snapshot is enough for the garbage collector to run.
 	buffers chan *bytes.Buffer
-	zippers chan *gzip.Writer
+	zippers chan *linezip.Writer
 	size    atomic.Int64 // of the last answer that was larger than is kept
 }
 
@@ -147,15 +149,12 @@ func (h *handler) render(ctx context.Context, to *bytes.Buffer, format expfmt.Fo
 	if !packed {
 		return h.text(ctx, to, format)
 	}
-	var z *gzip.Writer
+	var z *linezip.Writer
 	select {
 	case z = <-h.zippers:
 		z.Reset(to)
 	default:
-		var err error
-		if z, err = gzip.NewWriterLevel(to, gzip.BestSpeed); err != nil {
-			return format, fmt.Errorf("compressing: %w", err)
-		}
+		z = linezip.NewWriter(to, h.codes)
 	}
 	format, err := h.text(ctx, z, format)
 	if err == nil {

@@ -1,0 +1,36 @@
+package collector
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/estiba/estiba/exporter/names"
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/internal/container"
+)
+
+// sample is an exposition of made-up containers, always the same one: the text
+// that the compressor's codes are made for.
+func (c *Collector) sample() []byte {
+	const containers = 20
+	random := rand.New(rand.NewPCG(1, 1))
+	var rows []row
+	for range containers {
+		id := fmt.Sprintf("%016x%016x%016x%016x", random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64())
+		each := &source.Container{ID: id, Namespace: "moby", Cgroup: "/docker/" + id}
+		for f := source.Field(0); int(f) < source.NumFields; f++ {
+			each.Set(f, random.Uint64()>>(random.Uint64()%64)) // numbers of all lengths
+		}
+		info := &names.Info{Name: fmt.Sprintf("stress-cpu-high-%06x", random.Uint32()>>8), Image: "registry/image:1.2"}
+		started := random.Uint64() >> 3
+		rows = append(rows, row{
+			container: each, entry: c.newEntry(each, container.ShortID(id), info), started: started, seen: started / 1e9,
+			diskUsage: random.Uint64() >> 32, diskUsageKnown: true,
+		})
+	}
+	var text bytes.Buffer
+	page := exposition{c: c, rows: rows}
+	_ = page.containers(&text, false) // a buffer takes everything
+	return text.Bytes()
+}
