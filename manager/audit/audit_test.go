@@ -237,7 +237,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("written")
-		select {}
+		// With nothing left to wake it, select {} would end the process.
+		time.Sleep(time.Minute)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
