@@ -96,7 +96,9 @@ func TestChildrenDieWithTheRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.WriteFile(os.Getenv("RUN_TEST_CHILD"), []byte(strconv.Itoa(c.Process.Pid)), 0o644)
-		select {}
+		// With nothing left to wake it, select {} would end the process.
+		time.Sleep(time.Minute)
+		return
 	}
 	file := filepath.Join(t.TempDir(), "pid")
 	run := exec.Command(os.Args[0], "-test.run=^TestChildrenDieWithTheRun$")
