@@ -261,7 +261,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("slow readers", func(t *testing.T) {
 		const n = 6000
-		p := startProgram(t, bin, nil, "--source=kmod", "--source.kmod-file="+moduleDocument(t, n), "--scrape.timeout=8s")
+		p := startProgram(t, bin, nil, "--source=kmod", "--source.kmod-file="+moduleDocument(t, n), "--scrape.timeout=4s")
 		whole := fmt.Sprintf("\nestiba_containers %d\n", n)
 		size := 0
 		testutil.Eventually(t, 40*time.Second, "an exposition", func() bool {
@@ -282,6 +282,9 @@ func TestLimits(t *testing.T) {
 			}
 			fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 		}
+		testutil.Eventually(t, 20*time.Second, "they hold every place", func() bool {
+			return statusWithin("http://"+p.address+"/metrics", 300*time.Millisecond) == http.StatusServiceUnavailable
+		})
 		testutil.Eventually(t, 45*time.Second, "a quick reader gets its exposition in spite of them", func() bool {
 			text, err := scrape(p.address)
 			return err == nil && strings.Contains(text, whole)
@@ -290,6 +293,21 @@ func TestLimits(t *testing.T) {
 			t.Errorf("it grew by %d bytes, %d expositions", grown, grown/size)
 		}
 	})
+}
+
+// statusWithin asks as Prometheus does that waits no longer than timeout.
+func statusWithin(url string, timeout time.Duration) int {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(timeout.Seconds()))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
 
 // answer sends a raw request and gives the first line of what comes back.
