@@ -17,6 +17,8 @@ die() {
 	echo "kernel.sh: $*" >&2
 	exit 1
 }
+# shellcheck source=lists.sh
+. "$here/lists.sh"
 
 case $suite in
 # sid has the newest kernel of all; its tools want the C library of sid.
@@ -33,25 +35,7 @@ mkdir -p "$cache"
 exec 9>"$cache/$suite.lock"
 flock 9
 
-# Lists of packages of our own: the suite may be another than this machine's, and
-# the machine's lists may be old.
-lists=$cache/apt-$from
-mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/archives/partial"
-bash "$here/sources.sh" "$from" >"$lists/sources.list"
-apt=(-o "Dir::Etc::sourcelist=$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
-	-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
-	-o "Dir::Cache::pkgcache=$lists/packages.bin" -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
-# Once a day is often enough.
-if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ] || ! cmp -s "$lists/sources.list" "$lists/sources.read"; then
-	apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
-		die "cannot read the package lists of $from: $(tail -3 "$lists/update.log")"
-	# To apt a list that it could not fetch is no more than a warning.
-	if grep -E '^W: (Failed|Some index)' "$lists/update.log" >&2; then
-		die "cannot read the package lists of $from"
-	fi
-	cp "$lists/sources.list" "$lists/sources.read"
-	touch "$lists/updated"
-fi
+package_lists "$from" "$cache"
 
 # The first package that a package depends on, of the names that match: depends PACKAGE PATTERN
 depends() {
@@ -101,7 +85,7 @@ if [ ! -e "$dir/version" ]; then
 		mmdebstrap --quiet --mode=root --variant=apt --include="$headers,make,sparse" \
 			--aptopt="$dir.new/apt.conf" --dpkgopt='path-exclude=/usr/share/doc/*' \
 			--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-			"$suite" "$dir.new/chroot" "$lists/sources.list" >"$dir.new/mmdebstrap.log" 2>&1 ||
+			"$suite" "$dir.new/chroot" "$cache/apt-$from/sources.list" >"$dir.new/mmdebstrap.log" 2>&1 ||
 			die "mmdebstrap: $(tail -5 "$dir.new/mmdebstrap.log")"
 		ln -s "usr/src/$headers" "$dir.new/chroot/headers"
 	fi

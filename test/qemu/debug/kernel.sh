@@ -17,32 +17,15 @@ die() {
 	echo "debug/kernel.sh: $*" >&2
 	exit 1
 }
+# shellcheck source=../lists.sh
+. "$here/../lists.sh"
 
 # Two at once would build in the same folder.
 mkdir -p "$cache"
 exec 9>"$cache/debug.lock"
 flock 9
 
-# Lists of packages of the suite, whatever suite this machine has: the same ones
-# as for Debian's own kernel (../kernel.sh), so not both at once.
-exec 8>"$cache/$suite.lock"
-flock 8
-lists=$cache/apt-$suite
-mkdir -p "$lists/lists/partial" "$lists/archives/partial"
-bash "$here/../sources.sh" "$suite" >"$lists/sources.list"
-apt=(-o "Dir::Etc::sourcelist=$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
-	-o "Dir::State::lists=$lists/lists" -o "Dir::Cache::archives=$lists/archives"
-	-o "Dir::Cache::pkgcache=$lists/packages.bin" -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
-if [ -z "$(find "$lists/updated" -mmin -1440 2>/dev/null)" ] || ! cmp -s "$lists/sources.list" "$lists/sources.read"; then
-	apt-get "${apt[@]}" -q update >"$lists/update.log" 2>&1 ||
-		die "cannot read the package lists of $suite: $(tail -3 "$lists/update.log")"
-	# To apt a list that it could not fetch is no more than a warning.
-	if grep -E '^W: (Failed|Some index)' "$lists/update.log" >&2; then
-		die "cannot read the package lists of $suite"
-	fi
-	cp "$lists/sources.list" "$lists/sources.read"
-	touch "$lists/updated"
-fi
+package_lists "$suite" "$cache"
 version=$(apt-cache "${apt[@]}" policy "$package" | awk '$1 == "Candidate:" && $2 != "(none)" {print $2}')
 [ -n "$version" ] || die "$suite has no $package"
 
@@ -68,7 +51,6 @@ if [ ! -e "$dir/version" ]; then
 		rm -rf "$dir/debs"
 		touch "$dir/unpacked"
 	fi
-	flock -u 8
 
 	cd "$dir/source"
 	log=$dir/build.log
