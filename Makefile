@@ -123,6 +123,7 @@ test-fuzz: ## fuzz the module's JSON writer and the exporter's parsers and text,
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/kmod
 	$(GO) test -run '^$$' -fuzz FuzzFiles -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/cgroup
 	$(GO) test -run '^$$' -fuzz FuzzText -fuzztime 60s -fuzzminimizetime 1x ./exporter/collector
+	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 1x ./exporter/linezip
 
 .PHONY: bench
 bench: ## Go benchmarks: the exporter's hot path, the manager's tick
