@@ -208,10 +208,11 @@ func TestOOMKills(t *testing.T) {
 	level(t, 1)
 	defer level(t, 7)
 	dir := makeCgroup(t, "docker/"+id)
+	start(t, options{id: id, cgroup: "docker/" + id, load: "sleep;mem 64"})
+	// Not before both are there: start waits for them.
 	if err := os.WriteFile(dir+"/memory.max", []byte("16777216"), 0); err != nil {
 		t.Fatal(err)
 	}
-	start(t, options{id: id, cgroup: "docker/" + id, load: "sleep;mem 64"})
 	eventually(t, "the kill", func() bool { return keyed(t, dir+"/memory.events", "oom_kill") > 0 })
 	c := fresh(t).container(t, id)
 	near(t, "oom_kills", c.number(t, "oom_kills"), keyed(t, dir+"/memory.events", "oom_kill"), 0)
