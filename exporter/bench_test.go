@@ -39,7 +39,11 @@ func BenchmarkExporter(b *testing.B) {
 				if from == source.Kmod {
 					flags = append(flags, "--source=kmod", "--source.kmod-file="+document(b, n))
 				} else {
-					tr := bigTree(b, n)
+					tr, remove, err := tree.Many(n)
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.Cleanup(remove)
 					flags = append(flags, "--source=cgroup", "--path.procfs="+tr.Proc, "--path.cgroup="+tr.Cgroup)
 				}
 				p := start(b, bin, flags...)
@@ -88,27 +92,6 @@ func document(b *testing.B, n int) string {
 		snap.Containers = append(snap.Containers, c)
 	}
 	return writeDocument(b, snap)
-}
-
-// bigTree makes a tree of n containers with two processes each, in memory
-// where the machine has a file system for that.
-func bigTree(b *testing.B, n int) *tree.Tree {
-	b.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "estiba-bench")
-	if err != nil {
-		dir = b.TempDir()
-	}
-	b.Cleanup(func() { os.RemoveAll(dir) })
-	tr, err := tree.New(dir, tree.Layouts()["hybrid-cgroupfs"])
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range n {
-		if err := tr.Add(tree.Numbered(i)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return tr
 }
 
 // process is a program under measurement.

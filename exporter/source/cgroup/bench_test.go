@@ -3,7 +3,6 @@ package cgroup
 import (
 	"context"
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/estiba/estiba/exporter/source/cgroup/tree"
@@ -13,20 +12,11 @@ import (
 // each time, over a tree of plain files.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{200, 1000} {
-		dir, err := os.MkdirTemp("/dev/shm", "estiba-bench")
-		if err != nil {
-			dir = b.TempDir()
-		}
-		b.Cleanup(func() { os.RemoveAll(dir) })
-		tr, err := tree.New(dir, tree.Layouts()["hybrid-cgroupfs"])
+		tr, remove, err := tree.Many(n)
 		if err != nil {
 			b.Fatal(err)
 		}
-		for i := range n {
-			if err := tr.Add(tree.Numbered(i)); err != nil {
-				b.Fatal(err)
-			}
-		}
+		b.Cleanup(remove)
 		for name, max := range map[string]int{"kept": maxKept, "reopened": 0} {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				s := onTree(b, tr)

@@ -239,38 +239,50 @@ func TestLoadAndUnload(t *testing.T) { loadAndUnload(t, 25) }
 
 func TestLongLoadAndUnload(t *testing.T) { loadAndUnload(t, 1000) }
 
+// reading calls read again and again, in four places at a time, until stop is
+// called; stop waits for them.
+func reading(read func()) (stop func()) {
+	ended := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+					read()
+				}
+			}
+		})
+	}
+	return func() {
+		close(ended)
+		readers.Wait()
+	}
+}
+
 // loadAndUnload goes on under readers, and wants the memory back afterwards.
 func loadAndUnload(t *testing.T, times int) {
 	id := newID()
 	start(t, options{id: id, cgroup: "docker/" + id, load: "chain 20", unshare: "pn"})
 	start(t, options{load: "threads 4"})
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
 	var good atomic.Int64
-	for range 4 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				text, err := os.ReadFile(file)
-				if err != nil {
-					// The file went away before, while or after it was opened.
-					if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EINVAL) {
-						t.Errorf("read: %v", err)
-					}
-					time.Sleep(time.Millisecond)
-					continue
-				}
-				if _, err := parse(text); err != nil {
-					t.Error(err)
-				}
-				good.Add(1)
+	stop := reading(func() {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			// The file went away before, while or after it was opened.
+			if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EINVAL) {
+				t.Errorf("read: %v", err)
 			}
-		})
-	}
+			time.Sleep(time.Millisecond)
+			return
+		}
+		if _, err := parse(text); err != nil {
+			t.Error(err)
+		}
+		good.Add(1)
+	})
 	var before uint64
 	for i := range times {
 		// The first few make room that the kernel keeps.
@@ -294,8 +306,7 @@ func loadAndUnload(t *testing.T, times int) {
 		f.Close()
 	}
 	after := kernelMemory(t)
-	close(stop)
-	wg.Wait()
+	stop()
 	if good.Load() == 0 {
 		t.Error("no document was read meanwhile")
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,27 +196,14 @@ func TestExitStorm(t *testing.T) {
 		start(t, options{id: id, cgroup: "docker/" + id, load: "exits 16"}),
 		start(t, options{load: "exits 16", unshare: "p"}),
 	}
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				text, err := os.ReadFile(file)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if _, err := parse(text); err != nil {
-					t.Errorf("%v in\n%s", err, text)
-				}
-			}
-		})
-	}
+	stop := reading(func() {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		} else if _, err := parse(text); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+	})
 	for begin := time.Now(); time.Since(begin) < 4*time.Second; {
 		var victims []int
 		var cmds []*exec.Cmd
@@ -251,8 +237,7 @@ func TestExitStorm(t *testing.T) {
 			}
 		}
 	}
-	close(stop)
-	wg.Wait()
+	stop()
 	d := fresh(t)
 	save(t, "exit-storm", d.text)
 	for _, s := range stays {

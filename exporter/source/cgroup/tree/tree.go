@@ -104,6 +104,27 @@ func New(dir string, l Layout) (*Tree, error) {
 	return t, t.namespace(1, "net:[4026531840]")
 }
 
+// Many makes a host of a hybrid layout with n numbered containers, in memory if
+// there is a file system for that, and gives what removes it again.
+func Many(n int) (t *Tree, remove func(), err error) {
+	dir, err := os.MkdirTemp("/dev/shm", "estiba-tree")
+	if err != nil {
+		if dir, err = os.MkdirTemp("", "estiba-tree"); err != nil {
+			return nil, nil, err
+		}
+	}
+	remove = func() { os.RemoveAll(dir) }
+	t, err = New(dir, Layouts()["hybrid-cgroupfs"])
+	for i := 0; i < n && err == nil; i++ {
+		err = t.Add(Numbered(i))
+	}
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return t, remove, nil
+}
+
 // Add starts a container.
 func (t *Tree) Add(c Container) error {
 	own := strings.ReplaceAll(t.layout.Path, "%s", c.ID)
