@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
 	"github.com/estiba/estiba/manager/status"
+	"github.com/estiba/estiba/manager/veto"
 )
 
 const (
@@ -48,7 +50,8 @@ type App struct {
 	// Of the tick loop alone.
 	unfinished []audit.Record // intents of an earlier run without outcome
 	lastResult status.TickResult
-	stopped    map[string]bool // rules that have stopped themselves
+	stopped    map[string]bool             // rules that have stopped themselves
+	vetoed     map[policy.Candidate]string // recorded already: by which silences
 }
 
 func newBrain(o Options) (*brain, error) {
@@ -56,8 +59,14 @@ func newBrain(o Options) (*brain, error) {
 	if err != nil {
 		return nil, err
 	}
+	var vetoes *veto.Client
+	if o.AlertmanagerURL != "" {
+		if vetoes, err = veto.New(o.AlertmanagerURL, o.Host, queryTimeout); err != nil {
+			return nil, err
+		}
+	}
 	return &brain{
-		engine: o.Engine, client: client, endpoints: newEndpoints(client, o.PrometheusURL),
+		vetoes: vetoes, engine: o.Engine, client: client, endpoints: newEndpoints(client, o.PrometheusURL),
 		self: o.Self, dryRun: o.DryRun, now: o.Now,
 	}, nil
 }
@@ -83,7 +92,7 @@ func New(o Options) (*App, error) {
 		}
 	}
 	a.recall()
-	eo := enforce.Options{Reader: o.Engine, Record: a.audit, Now: o.Now, Done: a.done}
+	eo := enforce.Options{Reader: o.Engine, Objections: b, Record: a.audit, Now: o.Now, Done: a.done}
 	if !o.DryRun {
 		eo.Live = enforce.Live{Reader: o.Engine, Actor: o.Engine}
 	}
@@ -230,11 +239,12 @@ func (a *App) tick(ctx context.Context) {
 	}
 	if d.tick.Decided {
 		a.mu.Lock()
-		a.memory.Held = d.tick.Plan.Held
+		a.memory.Held, a.memory.Announced = d.tick.Plan.Held, d.tick.Plan.Announced
 		a.memory.Forget(d.tick.Containers)
 		a.memory.Measured(d.tick.Plan.Measured, d.rules, d.tick.Time)
 		a.mu.Unlock()
 		a.logRelief(d.tick)
+		a.recordVetoes(ctx, l, d.tick, d.notices)
 		a.orderAll(ctx, l, d)
 	}
 	d.tick.Usage, _ = a.brain.client.Usage(ctx, d.tick.Time) // for showing only
@@ -343,6 +353,9 @@ func keyvals(rec audit.Record) []any {
 		"kind", rec.Kind, "container", rec.Container, "name", rec.Name, "image", rec.Image, "value", rec.Value, "reason", rec.Reason}
 	if rec.Guard != "" {
 		kv = append(kv, "guard", rec.Guard)
+	}
+	if rec.Veto != nil {
+		kv = append(kv, "silence", strings.Join(rec.Veto.Silences, " "), "created_by", rec.Veto.CreatedBy)
 	}
 	if rec.Found != "" {
 		kv = append(kv, "found", rec.Found)

@@ -13,6 +13,7 @@ import (
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
 	"github.com/estiba/estiba/manager/status"
+	"github.com/estiba/estiba/manager/veto"
 )
 
 // Bounds of what a decision waits for.
@@ -29,6 +30,7 @@ type brain struct {
 	engine    enforce.Reader
 	client    *promql.Client
 	endpoints *endpoints
+	vetoes    *veto.Client // nil where nobody is asked
 	self      Self
 	dryRun    bool
 	now       func() time.Time
@@ -60,7 +62,7 @@ func load(c *config.Config, client *promql.Client, dryRun bool) (*loaded, error)
 		}
 		l.questions = append(l.questions, question)
 		l.rules = append(l.rules, policy.Rule{
-			Name: r.Name, For: r.For, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Action: string(r.Action),
+			Name: r.Name, For: r.For, Announce: r.Announce, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Action: string(r.Action),
 			Mode: policy.Mode(c.EffectiveMode(r, dryRun)),
 			Relief: policy.Relief{
 				By: policy.ReliefBy(r.Relief.By), AtLeast: r.Relief.AtLeast, After: r.Relief.After,
@@ -78,6 +80,7 @@ type decided struct {
 	classify classifier
 	keep     []policy.Keep
 	rules    []policy.Rule
+	notices  policy.Notices
 }
 
 // decide makes one tick's decision. busy are the containers that the manager
@@ -152,7 +155,14 @@ func (b *brain) decide(ctx context.Context, l *loaded, memory policy.Memory, bus
 	}
 	fresh.Fresh = fresh.Fresh && err == nil
 	w := l.world(at, fresh, containers, answers, memory)
-	d.keep, d.rules = w.Keep, w.Rules
+	if w.Notices, err = b.notices(ctx, l.rules, containers); err != nil {
+		for i, r := range l.rules {
+			if announces(r) {
+				t.Rules[i].VetoError = err.Error()
+			}
+		}
+	}
+	d.keep, d.rules, d.notices = w.Keep, w.Rules, w.Notices
 	t.Plan = b.settle(ctx, &w)
 	t.Containers, t.Listed, t.Decided = w.Containers, true, true
 	l.relief(t, w)

@@ -38,6 +38,13 @@ type realWorld struct {
 // newRealWorld starts it all; rules are rule files that Prometheus evaluates.
 func newRealWorld(t *testing.T, rules ...string) *realWorld {
 	t.Helper()
+	return newAlertingWorld(t, "", rules...)
+}
+
+// newAlertingWorld has its Prometheus send alerts to the Alertmanager at an
+// address, HOST:PORT; "" is none.
+func newAlertingWorld(t *testing.T, alertmanager string, rules ...string) *realWorld {
+	t.Helper()
 	t.Parallel() // most of its time such a test waits
 	prometheus := testutil.Tool(t, "prometheus")
 	w := &realWorld{engine: testutil.StartEngine(t)}
@@ -59,6 +66,9 @@ scrape_configs:
 			t.Fatal(err)
 		}
 		rules[i] = path
+	}
+	if alertmanager != "" {
+		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", alertmanager)
 	}
 	config += fmt.Sprintf("rule_files: [%s]\n", strings.Join(rules, ", "))
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o644); err != nil {
@@ -126,7 +136,7 @@ func (w *realWorld) exposition(ctx context.Context) (string, error) {
 			defer resp.Body.Close()
 			lines := bufio.NewScanner(resp.Body)
 			for lines.Scan() {
-				if strings.HasPrefix(lines.Text(), "estiba_manager_protected{") {
+				if strings.HasPrefix(lines.Text(), "estiba_manager_protected{") || strings.HasPrefix(lines.Text(), "estiba_manager_kill_pending_timestamp_seconds{") {
 					fmt.Fprintln(&b, lines.Text())
 				}
 			}

@@ -176,11 +176,13 @@ func (r *replayer) tick(ch *promql.Chapter, i int, s *pastState, out *Replay) {
 		}
 	}
 	out.Ticks[result]++
-	plan := policy.Decide(l.world(at, fresh, containers, answers, s.memory.At(at)))
+	w := l.world(at, fresh, containers, answers, s.memory.At(at))
+	w.Notices.Waived = true
+	plan := policy.Decide(w)
 	if r.watch != nil {
 		r.watch(at, plan)
 	}
-	s.memory.Held = plan.Held
+	s.memory.Held, s.memory.Announced = plan.Held, plan.Announced
 	s.memory.Forget(containers)
 	s.memory.Measured(plan.Measured, l.rules, at)
 	for _, rule := range l.rules {

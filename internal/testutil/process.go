@@ -101,6 +101,9 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Signal sends one.
+func (p *Process) Signal(s os.Signal) { p.cmd.Process.Signal(s) }
+
 // Ended tells whether the program has ended.
 func (p *Process) Ended() bool {
 	select {

@@ -79,6 +79,23 @@ func TestIntentAndOutcome(t *testing.T) {
 	}
 }
 
+// A veto is read back neither as an act nor as one under way.
+func TestVeto(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l := open(t, path, Options{})
+	rec := record("1")
+	rec.Veto = &Veto{Silences: []string{"s"}, CreatedBy: "somebody", Comment: "why"}
+	must(t, l.Veto(rec))
+	must(t, l.Close())
+	if got := lines(t, path); len(got) != 1 || got[0].Phase != Vetoed || got[0].Veto.CreatedBy != "somebody" {
+		t.Errorf("file = %+v", got)
+	}
+	l = open(t, path, Options{Recent: 10})
+	if len(l.Unfinished()) != 0 || len(l.Recent()) != 0 || l.Skipped() != 0 {
+		t.Errorf("unfinished %+v, recent %+v, skipped %d", l.Unfinished(), l.Recent(), l.Skipped())
+	}
+}
+
 func TestSecondManagerIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	first := open(t, path, Options{})

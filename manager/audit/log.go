@@ -105,11 +105,13 @@ func (l *Log) replay(path string, recent int) error {
 		line, err := r.ReadBytes('\n')
 		if text := bytes.TrimSpace(line); len(text) > 0 {
 			var rec Record
-			if json.Unmarshal(text, &rec) != nil || rec.KillID == "" {
+			switch {
+			case json.Unmarshal(text, &rec) != nil || rec.KillID == "":
 				l.skipped++
-			} else if rec.Phase == Intent {
+			case rec.Phase == Vetoed: // nothing was done
+			case rec.Phase == Intent:
 				l.open[rec.KillID] = rec
-			} else {
+			default:
 				delete(l.open, rec.KillID)
 				l.remember(rec, recent)
 			}
@@ -196,6 +198,17 @@ func (l *Log) Outcome(rec Record) error {
 	delete(l.open, rec.KillID)
 	l.waiting = append(l.waiting, rec)
 	return l.flush()
+}
+
+// Veto writes that a kill was announced and somebody objected.
+func (l *Log) Veto(rec Record) error {
+	rec.Phase = Vetoed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return l.append(rec)
 }
 
 // Flush writes outcomes that are waiting.

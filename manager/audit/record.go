@@ -12,10 +12,12 @@ import (
 // Phase says on which side of the act a record stands.
 type Phase string
 
-// The two phases.
+// The phases. A veto is no part of an act: a kill was announced and somebody
+// objected.
 const (
 	Intent Phase = "intent"
 	Done   Phase = "outcome"
+	Vetoed Phase = "veto"
 )
 
 // Outcome is what became of an intent.
@@ -63,6 +65,16 @@ type Record struct {
 	Found    Found         `json:"found,omitempty"`    // with unknown
 	Error    string        `json:"error,omitempty"`    // with failed
 	Duration float64       `json:"duration,omitempty"` // seconds from intent to outcome
+
+	// In vetoes, and in outcomes refused because of one.
+	Veto *Veto `json:"veto,omitempty"`
+}
+
+// Veto is who objected to a kill.
+type Veto struct {
+	Silences  []string `json:"silences"`             // ids in Alertmanager
+	CreatedBy string   `json:"created_by,omitempty"` // of the first; empty if Alertmanager did not tell
+	Comment   string   `json:"comment,omitempty"`
 }
 
 // Found is what a later start of the manager saw of a container whose kill it

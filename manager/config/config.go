@@ -74,6 +74,7 @@ type Rule struct {
 	Name     string
 	Query    string // PromQL; one sample a candidate, label id, the highest value dies first
 	For      time.Duration
+	Announce time.Duration // how long a kill is announced to Alertmanager before it is made; 0 not at all
 	Action   Action
 	Grace    time.Duration // between SIGTERM and SIGKILL (stop, remove)
 	Cooldown time.Duration // after a kill of this rule, before its next

@@ -162,6 +162,12 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 				r.fail(n, p, "%s is shorter than interval %s", model.Duration(rule.For), model.Duration(c.Interval))
 			}
 		},
+		"announce": func(n *yaml.Node, p string) {
+			r.duration(n, p, 0, &rule.Announce)
+			if rule.Announce > 0 && rule.Announce < c.Interval {
+				r.fail(n, p, "%s is shorter than interval %s", model.Duration(rule.Announce), model.Duration(c.Interval))
+			}
+		},
 		"action": func(n *yaml.Node, p string) {
 			word(r, n, p, &rule.Action, ActionStop, ActionKill, ActionRemove, ActionPause)
 		},

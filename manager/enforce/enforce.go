@@ -61,9 +61,18 @@ type Result struct {
 	Ended     time.Time
 }
 
+// Objections knows who objects to an announced kill at this moment: Vetoed with
+// whose veto it is, Announced if it is not announced any more, NoVetoAnswer with an
+// error if nobody can say, and "" if nobody objects.
+type Objections interface {
+	To(ctx context.Context, v policy.Victim) (policy.Reason, *audit.Veto, error)
+}
+
 // Options is what an Enforcer works with.
 type Options struct {
 	Reader Reader
+	// Objections is asked before live acts of rules that announce.
+	Objections Objections
 	// Live kills. It is nil when the whole manager makes a dry run: then there
 	// is nothing in the process that could.
 	Live   Killer
@@ -155,7 +164,7 @@ func (e *Enforcer) carryOut(ctx context.Context, order Order) Result {
 	v := order.Victim
 	begun := e.o.Now()
 	rec := audit.Record{
-		Time: begun.UTC(), KillID: killID(), Rule: v.Rule.Name, Kind: string(v.Container.Kind),
+		Time: begun.UTC(), KillID: KillID(), Rule: v.Rule.Name, Kind: string(v.Container.Kind),
 		Container: v.Container.ID, StartedAt: v.Container.StartedAt.UTC(), Name: v.Container.Name, Image: v.Container.Image,
 		Value: v.Value, Query: order.Query, Reason: policy.Chosen, Mode: v.Rule.Mode, Action: string(order.Action),
 		Unrelieved: order.Unrelieved,
@@ -166,7 +175,14 @@ func (e *Enforcer) carryOut(ctx context.Context, order Order) Result {
 	}
 	r := Result{}
 	var err error
-	rec.Outcome, rec.Guard, err = e.lookAgain(ctx, order)
+	if v.Rule.Announce > 0 && v.Rule.Mode == policy.Live {
+		if rec.Guard, rec.Veto, err = e.o.Objections.To(ctx, v); rec.Guard != "" {
+			rec.Outcome = audit.OutcomeRefused
+		}
+	}
+	if rec.Outcome == "" {
+		rec.Outcome, rec.Guard, err = e.lookAgain(ctx, order)
+	}
 	if rec.Outcome == "" {
 		r.Begun = e.o.Now()
 		rec.Outcome, err = e.killer(v.Rule.Mode).Kill(ctx, Act{ID: v.Container.ID, Action: order.Action, Grace: order.Grace})
@@ -256,8 +272,8 @@ func (e *Enforcer) countsAsGone(id string) bool {
 	return gone && (until.IsZero() || e.o.Now().Before(until))
 }
 
-// killID returns 16 random hexadecimal digits.
-func killID() string {
+// KillID returns 16 random hexadecimal digits.
+func KillID() string {
 	b := make([]byte, 8)
 	rand.Read(b) // never fails, see crypto/rand
 	return hex.EncodeToString(b)

@@ -35,6 +35,18 @@ type fakeEngine struct {
 	takes      time.Duration
 	listErr    error
 	inspectErr error
+	objection  policy.Reason // Alertmanager's
+}
+
+// To implements Objections.
+func (e *fakeEngine) To(context.Context, policy.Victim) (policy.Reason, *audit.Veto, error) {
+	switch e.objection {
+	case policy.Vetoed:
+		return policy.Vetoed, &audit.Veto{Silences: []string{"s"}, CreatedBy: "somebody"}, nil
+	case policy.NoVetoAnswer:
+		return policy.NoVetoAnswer, nil, errors.New("refused")
+	}
+	return e.objection, nil, nil
 }
 
 func newEngine(kinds ...string) *fakeEngine {
@@ -172,7 +184,7 @@ func (e *fakeEngine) order(n int, mode policy.Mode, action config.Action) Order 
 func carry(t testing.TB, e *fakeEngine, rec *memoryRecord, dry bool, orders ...Order) []Result {
 	var mu sync.Mutex
 	var results []Result
-	o := Options{Reader: e, Record: rec, Now: time.Now, Done: func(r Result) {
+	o := Options{Reader: e, Record: rec, Objections: e, Now: time.Now, Done: func(r Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		results = append(results, r)
@@ -205,6 +217,33 @@ func TestActions(t *testing.T) {
 		}
 		if len(rec.lines) != 2 || rec.lines[0].Phase != audit.Intent || rec.lines[0].KillID != rec.lines[1].KillID {
 			t.Errorf("%s: record %+v", action, rec.lines)
+		}
+	}
+}
+
+// Who announces asks once more, and acts only if nobody objects.
+func TestObjections(t *testing.T) {
+	for _, objection := range []policy.Reason{"", policy.Vetoed, policy.NoVetoAnswer, policy.Announced} {
+		for _, announce := range []time.Duration{0, time.Second} {
+			for _, mode := range []policy.Mode{policy.Live, policy.DryRun} {
+				e, rec := newEngine("cpu", "cpu"), &memoryRecord{}
+				e.objection = objection
+				order := e.order(0, mode, config.ActionKill)
+				order.Victim.Rule.Announce = announce
+				got := carry(t, e, rec, false, order)[0].Record
+				want := audit.OutcomeDone
+				if mode == policy.DryRun {
+					want = audit.OutcomeDryRun
+				} else if announce > 0 && objection != "" {
+					want = audit.OutcomeRefused
+				}
+				if got.Outcome != want || (want == audit.OutcomeRefused) != (got.Guard != "") || (got.Veto != nil) != (got.Guard == policy.Vetoed) {
+					t.Errorf("%q, announce %s, %s: %+v", objection, announce, mode, got)
+				}
+				if acted := len(e.calls) > 0; acted != (want == audit.OutcomeDone) {
+					t.Errorf("%q, announce %s, %s: calls %v", objection, announce, mode, e.calls)
+				}
+			}
 		}
 	}
 }

@@ -37,6 +37,9 @@ func guards() []guard {
 		{NoRelief, noRelief},
 		{LastOfKind, lastOfKind},
 		{BudgetSpent, budgetSpent},
+		{NoVetoAnswer, noVetoAnswer},
+		{Vetoed, vetoed},
+		{Announced, announced},
 	}
 }
 
@@ -117,8 +120,12 @@ func noRelief(t *tick, _ *candidate) bool {
 }
 
 func lastOfKind(t *tick, c *candidate) bool {
+	left := t.alive(c.container.Kind)
+	if !t.expects(c.container.ID) {
+		left-- // else it is not among them any more
+	}
 	for _, k := range t.world.Keep {
-		if t.alive(c.container.Kind)-1 < k.Min {
+		if left < k.Min {
 			return true
 		}
 	}

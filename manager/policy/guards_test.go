@@ -124,6 +124,46 @@ func TestEachGuard(t *testing.T) {
 		{LastOfKind, "the other one is out of scope", func(w *World) { w.Containers[1].InScope = false }},
 		{BudgetSpent, "the tick's budget is spent", func(w *World) { w.Budget = 0 }},
 		{BudgetSpent, "the rule's budget is spent", func(w *World) { w.Rules[0].MaxKills = 0 }},
+		{NoVetoAnswer, "nobody knows whether somebody objects", func(w *World) {
+			toldLongAgo(w)
+			w.Notices.Known = false
+		}},
+		{Vetoed, "somebody objects", func(w *World) {
+			toldLongAgo(w)
+			w.Notices.Of[Candidate{"r", id(0)}] = Notice{Silences: []string{"a silence"}}
+		}},
+		{Announced, "it was never announced", func(w *World) {
+			toldLongAgo(w)
+			w.Memory.Announced = nil
+		}},
+		{Announced, "Alertmanager does not hold the announcement any more", func(w *World) {
+			toldLongAgo(w)
+			w.Notices.Of = nil
+		}},
+		{Announced, "the announcement reaches nobody", func(w *World) {
+			toldLongAgo(w)
+			w.Notices.Of[Candidate{"r", id(0)}] = Notice{Inhibited: true}
+		}},
+		{Announced, "it was announced a second too late", func(w *World) {
+			toldLongAgo(w)
+			w.Rules[0].Announce = 41 * time.Second // 40 have passed
+		}},
+		{Announced, "it was announced in an earlier life", func(w *World) {
+			toldLongAgo(w)
+			a := w.Memory.Announced[Candidate{"r", id(0)}]
+			a.Start = a.Start.Add(-time.Hour)
+			w.Memory.Announced[Candidate{"r", id(0)}] = a
+		}},
+		{Announced, "there was a gap in between", func(w *World) {
+			toldLongAgo(w)
+			a := w.Memory.Announced[Candidate{"r", id(0)}]
+			a.Last = a.Since.Add(time.Second)
+			w.Memory.Announced[Candidate{"r", id(0)}] = a
+		}},
+		{Announced, "a dry run waits as long as a live one", func(w *World) {
+			toldLongAgo(w)
+			w.Rules[0].Mode, w.Notices, w.Memory.Announced = DryRun, Notices{}, nil
+		}},
 	}
 	tried := map[Reason]bool{}
 	for _, c := range cases {

@@ -12,6 +12,7 @@ type Memory struct {
 	ActSequence string               // the snapshot that the last live act was decided on
 	LastKill    map[string]time.Time // by rule, dry runs too
 	Held        map[Candidate]Hold
+	Announced   map[Candidate]Announcement
 	// DryKilled are the lives that dry runs have ended on paper.
 	DryKilled map[Candidate]time.Time // value: the StartedAt of that life
 	Relieving map[string]Relieving    // by rule

@@ -20,6 +20,11 @@ type Plan struct {
 	Victims []Victim
 	// Held replaces Memory.Held when the tick is over.
 	Held map[Candidate]Hold
+	// Announced replaces Memory.Announced when the tick is over.
+	Announced map[Candidate]Announcement
+	// Pending are the announced kills of live rules, those that are vetoed too:
+	// what has to be published for the announcement to go on.
+	Pending []Pending
 	// Measured is the effect of earlier kills, as far as it can be told now.
 	Measured []Measurement
 	// Rounds is what this tick's live kills will be measured by, for each rule
@@ -37,7 +42,7 @@ type Decision struct {
 	Container Container // ID is the sample's when the Engine has none of it
 	Value     float64   // the query's; 0 without a rule
 	Rank      int       // 1 dies first; 0 without a rule
-	// Wait is what is left of the rule's for or cooldown.
+	// Wait is what is left of the rule's for, cooldown or announce.
 	Wait time.Duration
 }
 
@@ -59,7 +64,10 @@ type tick struct {
 	byID        map[string]int // index into world.Containers
 	sortedIDs   []string
 	held        map[Candidate]Hold
+	announced   map[Candidate]Announcement
 	live, dry   map[string]bool // ids planned in this tick
+	expected    map[string]bool // ids that a live rule announces, and would plan otherwise
+	expectedDry map[string]bool // the same of dry runs
 	spentByRule int
 	answer      Answer                 // of the rule
 	relieving   Relieving              // of the rule, with what was measured in this tick
@@ -81,6 +89,8 @@ func decide(w World, guards []guard) Plan {
 		held:  map[Candidate]Hold{},
 		live:  map[string]bool{},
 		dry:   map[string]bool{},
+
+		announced: map[Candidate]Announcement{}, expected: map[string]bool{}, expectedDry: map[string]bool{},
 	}
 	for i, c := range w.Containers {
 		t.byID[c.ID] = i
@@ -99,6 +109,7 @@ func decide(w World, guards []guard) Plan {
 		t.answer, t.relieving = answer, w.Memory.Relieving[rule.Name]
 		if answer.Unusable || !w.Data.Fresh {
 			t.keepHolds(rule.Name)
+			t.keepAnnouncements(rule)
 		}
 		if answer.Unusable {
 			p.Decisions = append(p.Decisions, Decision{Rule: rule.Name, Verdict: Spare, Reason: NoData})
@@ -124,7 +135,10 @@ func decide(w World, guards []guard) Plan {
 					break
 				}
 			}
+			t.announce(&c, d.Reason)
 			switch d.Reason {
+			case Announced:
+				d.Wait = t.untold(&c)
 			case PendingFor:
 				d.Wait = t.pending(&c)
 			case CoolingDown:
@@ -145,7 +159,7 @@ func decide(w World, guards []guard) Plan {
 			p.Decisions = append(p.Decisions, Decision{Verdict: Spare, Reason: NotSelected, Container: c})
 		}
 	}
-	p.Held = t.held
+	p.Held, p.Announced, p.Pending = t.held, t.announced, t.pendings()
 	p.BudgetLeft = max(0, w.Budget-len(t.live))
 	return p
 }
@@ -221,6 +235,23 @@ func (t *tick) take(id string) {
 	}
 }
 
+// expect counts c as gone for keep rules and for the rule's own max_kills; other
+// rules may still take it.
+func (t *tick) expect(id string) {
+	t.spentByRule++
+	t.living = nil
+	if t.rule.Mode == Live {
+		t.expected[id] = true
+	} else {
+		t.expectedDry[id] = true
+	}
+}
+
+// expects tells whether an earlier rule has announced the end of a container.
+func (t *tick) expects(id string) bool {
+	return t.expected[id] || (t.rule.Mode == DryRun && t.expectedDry[id])
+}
+
 // planned: what is really going to be gone is gone for every rule; what a dry
 // run takes is gone for dry runs only, so that it never shields anybody.
 func (t *tick) planned(c *candidate) bool {
@@ -244,7 +275,7 @@ func (t *tick) alive(kind container.Kind) int {
 	}
 	t.living = map[container.Kind]int{}
 	for _, c := range t.world.Containers {
-		if !c.InScope || c.State != Running || t.live[c.ID] {
+		if !c.InScope || c.State != Running || t.live[c.ID] || t.expects(c.ID) {
 			continue
 		}
 		if t.rule.Mode == DryRun && (t.dry[c.ID] || t.dryKilled("", c)) {

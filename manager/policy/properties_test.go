@@ -80,6 +80,13 @@ func faults(w World, p Plan) []string {
 			h := p.Held[Candidate{v.Rule.Name, c.ID}]
 			say(h.Last.Sub(h.First) < v.Rule.For || !h.Last.Equal(w.Data.At), "a kill before the rule's for has passed")
 		}
+		if v.Rule.Announce > 0 && v.Rule.Mode == Live {
+			n, told := w.Notices.Of[Candidate{v.Rule.Name, c.ID}]
+			a := w.Memory.Announced[Candidate{v.Rule.Name, c.ID}]
+			say(!w.Notices.Known, "a kill while nobody knows whether somebody objects")
+			say(len(n.Silences) > 0, "a kill against a veto")
+			say(!told || n.Inhibited || a.Since.IsZero() || w.Data.At.Sub(a.Since) < v.Rule.Announce || w.Data.At.Sub(a.Last) > w.MaxGap, "a kill that was not announced for long enough")
+		}
 		if v.Rule.Mode == Live {
 			say(dead[c.ID], "one container killed twice")
 			dead[c.ID] = true

@@ -28,6 +28,9 @@ const (
 	NoRelief               Reason = "no_relief"                   // the rule stopped itself: its last kills did not lower its pressure, or nobody knows the pressure
 	LastOfKind             Reason = "last_of_kind"                // a keep rule would not hold any more
 	BudgetSpent            Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
+	NoVetoAnswer           Reason = "no_veto_answer"              // the rule announces and Alertmanager did not say whether somebody objects
+	Vetoed                 Reason = "vetoed"                      // somebody has silenced the announcement in Alertmanager
+	Announced              Reason = "announced"                   // the rule's announce has not passed since Alertmanager holds the announcement
 )
 
 // Guards returns the reasons a guard can give, in the order of the guards.

@@ -19,9 +19,10 @@ type World struct {
 	Rules      []Rule
 	Answers    []Answer // of the rule with the same index
 	// MaxGap is the longest time between two distinct snapshots over which a
-	// rule's "for" goes on counting.
-	MaxGap time.Duration
-	Memory Memory
+	// rule's "for" and "announce" go on counting.
+	MaxGap  time.Duration
+	Notices Notices // of the kills that were announced
+	Memory  Memory
 }
 
 // State is what a container is doing, as far as decisions care.
@@ -72,6 +73,7 @@ const (
 type Rule struct {
 	Name     string
 	For      time.Duration
+	Announce time.Duration // before a kill; 0 announces nothing
 	Cooldown time.Duration
 	MaxKills int // in this tick
 	Mode     Mode

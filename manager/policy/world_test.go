@@ -122,8 +122,37 @@ func worlds() *rapid.Generator[World] {
 		if rapid.IntRange(0, 3).Draw(t, "tame") > 0 {
 			tame(&w)
 		}
+		announce(t, &w)
 		return w
 	})
+}
+
+// announce draws announcements for the rules of a world, and what Alertmanager
+// says of them.
+func announce(t *rapid.T, w *World) {
+	w.Memory.Announced = map[Candidate]Announcement{}
+	w.Notices = Notices{Known: rapid.IntRange(0, 4).Draw(t, "notices known") > 0, Of: map[Candidate]Notice{}}
+	for i := range w.Rules {
+		if rapid.IntRange(0, 2).Draw(t, "announces") > 0 {
+			continue
+		}
+		w.Rules[i].Announce = 30 * time.Second
+		for _, c := range w.Containers {
+			key := Candidate{w.Rules[i].Name, c.ID}
+			n := Notice{Inhibited: rapid.IntRange(0, 9).Draw(t, "inhibited") == 0}
+			if rapid.IntRange(0, 4).Draw(t, "silenced") == 0 {
+				n.Silences = []string{"s"}
+			}
+			if rapid.IntRange(0, 9).Draw(t, "held by alertmanager") > 0 {
+				w.Notices.Of[key] = n
+			}
+			a := Announcement{Start: epoch.Add(-time.Hour), Last: w.Data.At.Add(-time.Duration(rapid.IntRange(0, 25).Draw(t, "last")) * time.Second)}
+			if rapid.IntRange(0, 4).Draw(t, "told") > 0 {
+				a.Since = a.Last.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "since")) * time.Second)
+			}
+			w.Memory.Announced[key] = a
+		}
+	}
 }
 
 func reliefs() *rapid.Generator[Relief] {

@@ -31,8 +31,12 @@ func tickResults() []TickResult {
 	return []TickResult{TickOK, TickNoFreshData, TickPrometheusError, TickDockerError, TickConfigError}
 }
 
-// maxRecent bounds the series of recent kills.
-const maxRecent = 50
+// Bounds of the series of recent kills and of announced ones. A kill that is not
+// published is not announced, so it is not made.
+const (
+	maxRecent  = 50
+	maxPending = 200
+)
 
 // Metrics is the manager's registry.
 type Metrics struct {
@@ -55,6 +59,7 @@ type Metrics struct {
 	mu        sync.Mutex
 	recent    []audit.Record
 	protected []policy.Container
+	pending   []policy.Pending
 }
 
 // NewMetrics registers everything that Descriptors lists.
@@ -93,7 +98,7 @@ func NewMetrics() *Metrics {
 	m.auditFailures = counter(nameAuditFailures).WithLabelValues()
 	m.reload = gauge(nameReload).WithLabelValues()
 	gauge(nameBuildInfo).WithLabelValues(version.Version, version.GetRevision(), runtime.Version()).Set(1)
-	m.Registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected])},
+	m.Registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending])},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.dataAge.Set(math.NaN())
@@ -182,6 +187,9 @@ func (m *Metrics) Tick(t Tick) {
 	if !t.Decided {
 		return
 	}
+	m.mu.Lock()
+	m.pending = t.Plan.Pending[:min(len(t.Plan.Pending), maxPending)]
+	m.mu.Unlock()
 	m.budget.Set(float64(t.Plan.BudgetLeft))
 	for _, r := range t.Rules {
 		m.unrelieved.WithLabelValues(r.Name).Set(float64(r.Relief.Unrelieved))
@@ -234,14 +242,15 @@ func (m *Metrics) Remember(rec audit.Record) {
 
 // lists publishes the metrics whose series come and go.
 type lists struct {
-	m                 *Metrics
-	recent, protected *prometheus.Desc
+	m                          *Metrics
+	recent, protected, pending *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (l *lists) Describe(ch chan<- *prometheus.Desc) {
 	ch <- l.recent
 	ch <- l.protected
+	ch <- l.pending
 }
 
 // Collect implements prometheus.Collector.
@@ -251,6 +260,10 @@ func (l *lists) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range l.m.recent {
 		ch <- prometheus.MustNewConstMetric(l.recent, prometheus.GaugeValue, seconds(r.Time),
 			r.KillID, r.Rule, r.Kind, container.ShortID(r.Container), r.Name, string(r.Mode), string(r.Outcome))
+	}
+	for _, p := range l.m.pending {
+		ch <- prometheus.MustNewConstMetric(l.pending, prometheus.GaugeValue, seconds(p.NotBefore),
+			p.Rule.Name, string(p.Container.Kind), container.ShortID(p.Container.ID), p.Container.Name)
 	}
 	for _, c := range l.m.protected {
 		for _, why := range c.Protected {

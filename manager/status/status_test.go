@@ -30,6 +30,7 @@ func exampleTick() Tick {
 		Containers: []policy.Container{safe, kill},
 		Plan: policy.Plan{
 			BudgetLeft: 19,
+			Pending:    []policy.Pending{{Container: safe, Rule: policy.Rule{Name: "surplus"}, NotBefore: at}},
 			Victims:    []policy.Victim{{Container: kill, Rule: policy.Rule{Name: "surplus"}, Value: 60}},
 			Measured:   []policy.Measurement{{Rule: "surplus", Ratio: 0.5, ByKind: map[container.Kind]float64{container.KindCPU: 0.25}}},
 			Decisions: []policy.Decision{

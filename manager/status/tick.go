@@ -42,7 +42,9 @@ type RuleState struct {
 	Mode   policy.Mode `json:"mode"`
 	Action string      `json:"action"`
 	Error  string      `json:"error,omitempty"` // why its answer was of no use
-	Relief ReliefState `json:"relief"`
+	// VetoError is why nobody knows whether somebody objects to the rule's kills.
+	VetoError string      `json:"veto_error,omitempty"`
+	Relief    ReliefState `json:"relief"`
 }
 
 // ReliefState is what is known of the effect of a rule's kills.
