@@ -93,7 +93,7 @@ func (s *system) startParts(ctx context.Context) error {
 		{
 			name: "manager",
 			argv: []string{bin("manager"), "run", "--config.file=" + in("manager", "policies", "one-of-each-kind.yml"),
-				"--prometheus.url=http://" + prometheusAddress, "--web.listen-address=" + managerAddress,
+				"--prometheus.url=http://" + prometheusAddress, "--alertmanager.url=http://" + alertmanagerAddress, "--web.listen-address=" + managerAddress,
 				"--audit.file=" + s.auditFile()},
 			ready: httpReady("http://" + managerAddress + "/-/healthy"),
 		},
