@@ -5,13 +5,11 @@
 // Pictures are written to DIR (build/browser). The last line is "N passed, N failed".
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import path from 'node:path';
-import puppeteer from 'puppeteer-core';
 import { bundle } from './bundle.mjs';
+import { withChromium } from './chromium.mjs';
 import { look } from './look.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -105,16 +103,10 @@ async function draw(browser, url, dashboard, width, picture) {
 await mkdir(args.pictures, { recursive: true });
 say('bundling the page');
 const { server, url } = await serve(await bundle());
-const profile = mkdtempSync(path.join(tmpdir(), 'estiba-browser-'));
-say('starting Chromium');
-const browser = await puppeteer.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', userDataDir: profile,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync', '--hide-scrollbars', '--force-color-profile=srgb', '--lang=en-US'],
-});
 let passed = 0;
 const failures = [];
-try {
+say('starting Chromium');
+await withChromium(async (browser) => {
   const { check } = await import('./checks.mjs');
   for (const name of ['overview', 'container', 'manager', 'stack'].filter((n) => !args.only || n === args.only)) {
     for (const [width, file] of [[1600, `${name}.png`], [390, `${name}-phone.png`]]) {
@@ -131,10 +123,6 @@ try {
       }
     }
   }
-} finally {
-  await browser.close();
-  server.close();
-  rmSync(profile, { recursive: true, force: true });
-}
+}).finally(() => server.close());
 console.log(`${passed} passed, ${failures.length} failed`);
 process.exitCode = failures.length > 0 || passed === 0 ? 1 : 0;

@@ -111,26 +111,30 @@ func (s *Source) Name() string { return source.Cgroup }
 // last one is older than idleSample and the source is in use. While it is not,
 // it keeps no file open. It returns when ctx ends.
 func (s *Source) Run(ctx context.Context, inUse func() bool) {
-	tick := time.NewTicker(idleSample / 6)
-	defer tick.Stop()
+	timer := time.NewTimer(idleSample)
+	defer timer.Stop()
 	defer s.Release()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 		s.mu.Lock()
-		idle := s.config.Boottime()-s.lastSnapshot >= idleSample
+		left := idleSample - (s.config.Boottime() - s.lastSnapshot)
 		s.mu.Unlock()
 		switch {
-		case !idle:
+		case left > 0:
 		case inUse():
 			// An error is the next reader's to see.
 			_, _ = s.Snapshot(ctx)
 		default:
 			s.Release()
 		}
+		if left <= 0 {
+			left = idleSample
+		}
+		timer.Reset(min(left, idleSample))
 	}
 }
 
