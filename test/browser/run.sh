@@ -70,6 +70,9 @@ if [ "${1:-}" = --keep-pictures ] && [ "$status" -eq 0 ]; then
     for name in overview container manager stack; do
         pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/$name.png" 256 -- "$root/build/browser/$name.png"
     done
+    for name in status status-phone; do
+        pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/$name.png" 256 -- "$root/build/browser/manager/$name.png"
+    done
 fi
 sleep 1 # the counts are written by another process
 say "done"

@@ -143,6 +143,7 @@ func TestDashboards(t *testing.T) {
 			break
 		}
 	}
+	lookAtStatusPage(t, "http://"+w.Manager, "manager", nil, "shop-web", "surplus")
 	draw := exec.Command("node", "draw.mjs", "--prometheus=http://"+w.Prometheus, "--since="+started.UTC().Format(time.RFC3339))
 	draw.Stdout, draw.Stderr = os.Stdout, os.Stderr
 	if err := draw.Run(); err != nil {
