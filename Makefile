@@ -113,7 +113,7 @@ test-compose: ## the stack in containers, started by a real compose, without an 
 	test/compose/run.sh
 
 .PHONY: test-browser
-test-browser: ## the dashboards, drawn by Grafana's own components in Chromium
+test-browser: ## the dashboards, drawn by Grafana's own components, and the status page, in Chromium
 	test/browser/run.sh
 
 .PHONY: test-fuzz

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Checks the dashboards against Grafana's own types and draws them with
 # Grafana's own components in Chromium, from the data of all our programs at
-# work. Installs what it needs on Debian 12, as root. Pictures go to
-# build/browser, with --keep-pictures also to docs/pictures.
+# work; looks at the manager's status page there, too. Installs what it needs on
+# Debian 12, as root. Pictures go to build/browser, with --keep-pictures also to
+# docs/pictures.
 #
 #   test/browser/run.sh [--keep-pictures]
 #
@@ -67,11 +68,8 @@ say "all programs at work, then the drawing"
 (cd "$root" && go test -tags browser -count=1 -v -timeout 45m ./test/browser/) | count || status=1
 if [ "${1:-}" = --keep-pictures ] && [ "$status" -eq 0 ]; then
     mkdir -p "$root/docs/pictures"
-    for name in overview container manager stack; do
-        pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/$name.png" 256 -- "$root/build/browser/$name.png"
-    done
-    for name in status status-phone; do
-        pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/$name.png" 256 -- "$root/build/browser/manager/$name.png"
+    for name in overview container manager stack manager/status; do
+        pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/${name##*/}.png" 256 -- "$root/build/browser/$name.png"
     done
 fi
 sleep 1 # the counts are written by another process
