@@ -1,0 +1,367 @@
+package prometheus
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// withReceivers writes the shipped configuration with the receivers of an example
+// into dir, as its comment says, and gives the path. adapt changes what cannot be
+// the same in a test.
+func withReceivers(t *testing.T, dir, example string, adapt func(config map[string]any)) string {
+	t.Helper()
+	shipped := filepath.Join(testutil.RepositoryRoot(t), "prometheus")
+	if err := os.CopyFS(filepath.Join(dir, "templates"), os.DirFS(filepath.Join(shipped, "templates"))); err != nil {
+		t.Fatal(err)
+	}
+	config := map[string]any{}
+	for _, path := range []string{"alertmanager.yml", "examples/" + example} {
+		data, err := os.ReadFile(filepath.Join(shipped, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(data, &config); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	adapt(config)
+	data, err := yaml.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "alertmanager.yml")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// impatient lets every route send at once.
+func impatient(route map[string]any) {
+	route["group_wait"], route["group_interval"] = "100ms", "300ms"
+	below, _ := route["routes"].([]any)
+	for _, r := range below {
+		impatient(r.(map[string]any))
+	}
+}
+
+// integrations are the settings of all integrations of a kind, such as webhook_configs.
+func integrations(config map[string]any, kind string) (list []map[string]any) {
+	for _, r := range config["receivers"].([]any) {
+		of, _ := r.(map[string]any)[kind].([]any)
+		for _, one := range of {
+			list = append(list, one.(map[string]any))
+		}
+	}
+	return list
+}
+
+func TestExampleReceiversAreAccepted(t *testing.T) {
+	for _, path := range files(t, "prometheus/examples/receivers-*.yml") {
+		config := withReceivers(t, t.TempDir(), filepath.Base(path), func(map[string]any) {})
+		run(t, ".", tool(t, "amtool"), "check-config", config)
+	}
+}
+
+// inbox is what reached a receiver.
+type inbox struct {
+	mu       sync.Mutex
+	messages []string
+}
+
+func (i *inbox) put(message string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.messages = append(i.messages, message)
+}
+
+// wait gives the first message that has text in it.
+func (i *inbox) wait(t *testing.T, text string) string {
+	t.Helper()
+	found := ""
+	testutil.Eventually(t, 20*time.Second, "a message with "+text, func() bool {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		for _, m := range i.messages {
+			if strings.Contains(m, text) {
+				found = m
+			}
+		}
+		return found != ""
+	})
+	return found
+}
+
+// webInbox takes whatever is posted to it.
+func webInbox(t *testing.T) (*inbox, string) {
+	t.Helper()
+	in := &inbox{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		in.put(string(body))
+		io.WriteString(w, "ok") // what Slack answers
+	}))
+	t.Cleanup(server.Close)
+	return in, server.URL
+}
+
+// mailInbox is a mail server that lets in who knows the password.
+func mailInbox(t *testing.T, password string) (*inbox, string) {
+	t.Helper()
+	in := &inbox{}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go takeMail(c, in, password)
+		}
+	}()
+	return in, l.Addr().String()
+}
+
+// takeMail speaks as much of RFC 5321 and 4954 as a client of ours needs.
+func takeMail(c net.Conn, in *inbox, password string) {
+	defer c.Close()
+	say := func(line string) { io.WriteString(c, line+"\r\n") }
+	say("220 mail.example.org")
+	known := false
+	for lines := bufio.NewReader(c); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case verb == "EHLO":
+			say("250-mail.example.org")
+			say("250 AUTH PLAIN")
+		case verb == "AUTH":
+			_, given, _ := strings.Cut(rest, " ")
+			text, _ := base64.StdEncoding.DecodeString(given)
+			if known = strings.HasSuffix(string(text), "\x00"+password); known {
+				say("235 welcome")
+			} else {
+				say("535 wrong password")
+			}
+		case verb == "QUIT":
+			say("221 bye")
+			return
+		case !known:
+			say("530 who are you")
+		case verb == "DATA":
+			say("354 go on")
+			var message strings.Builder
+			for {
+				line, err := lines.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if line == ".\r\n" {
+					break
+				}
+				message.WriteString(strings.TrimPrefix(line, "."))
+			}
+			in.put(readable(message.String()))
+			say("250 taken")
+		default:
+			say("250 good")
+		}
+	}
+}
+
+// readable is the subject and the parts of a mail, decoded.
+func readable(raw string) string {
+	m, err := mail.ReadMessage(strings.NewReader(raw))
+	if err != nil {
+		return "not a mail: " + err.Error()
+	}
+	subject, err := (&mime.WordDecoder{}).DecodeHeader(m.Header.Get("Subject"))
+	if err != nil {
+		return err.Error()
+	}
+	text := subject + "\n"
+	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil {
+		return err.Error()
+	}
+	for parts := multipart.NewReader(m.Body, params["boundary"]); ; {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			return text
+		}
+		body, err := io.ReadAll(quotedprintable.NewReader(part))
+		if err != nil {
+			return err.Error()
+		}
+		text += "--- " + part.Header.Get("Content-Type") + "\n" + string(body)
+	}
+}
+
+// TestMessages has a real Alertmanager send what the examples tell it to.
+func TestMessages(t *testing.T) {
+	const password = "from a file"
+	dir := t.TempDir()
+	secret := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	hook, hookURL := webInbox(t)
+	slack, slackURL := webInbox(t)
+	letters, smtp := mailInbox(t, password)
+	addresses := map[string]string{}
+	for example, adapt := range map[string]func(config map[string]any){
+		"receivers-webhook.yml": func(config map[string]any) {
+			for _, one := range integrations(config, "webhook_configs") {
+				one["url_file"] = secret("webhook", hookURL)
+			}
+		},
+		"receivers-slack.yml": func(config map[string]any) {
+			for _, one := range integrations(config, "slack_configs") {
+				one["api_url_file"] = secret("slack", slackURL)
+			}
+		},
+		"receivers-email.yml": func(config map[string]any) {
+			for _, one := range integrations(config, "email_configs") {
+				one["smarthost"], one["auth_password_file"], one["require_tls"] = smtp, secret("mail", password), false
+			}
+		},
+	} {
+		address := testutil.FreeAddress(t)
+		where := filepath.Join(dir, example)
+		if err := os.Mkdir(where, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		config := withReceivers(t, where, example, func(config map[string]any) {
+			adapt(config)
+			impatient(config["route"].(map[string]any))
+		})
+		testutil.StartProcess(t, "alertmanager "+example, tool(t, "alertmanager"), "--config.file="+config,
+			"--storage.path="+filepath.Join(where, "data"), "--web.listen-address="+address, "--cluster.listen-address=")
+		addresses[example] = address
+	}
+
+	begun := time.Date(2026, 3, 1, 4, 5, 6, 0, time.UTC)
+	near := posted{
+		Labels: map[string]string{"alertname": "EstibaContainerNearMemoryLimit", "severity": "warning", "subject": "container", "name": "shop-cache", "id": "46d4ea61dfff", "host": "box1"},
+		Annotations: map[string]string{
+			"summary": "shop-cache (46d4ea61dfff) is near its memory limit", "description": "Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.",
+			"runbook_url": "docs/runbooks/EstibaContainerNearMemoryLimit.md", "dashboard_url": "/d/estiba-container/estiba-container?var-id=46d4ea61dfff",
+		},
+		StartsAt: begun,
+	}
+	misspelt := posted{
+		Labels: map[string]string{"alertname": "EstibaContainerLabelMisspelt", "severity": "critical", "subject": "container", "name": "<b>&co", "id": "0", "rule": "surplus"},
+		Annotations: map[string]string{
+			"summary": "A label of <b>&co (0) is misspelt", "description": "<!channel> & more",
+			"runbook_url": "docs/runbooks/EstibaContainerLabelMisspelt.md", "dashboard_url": "/d/estiba-container/estiba-container?var-id=0",
+		},
+		StartsAt: begun,
+	}
+	for _, address := range addresses {
+		post(t, address, near, misspelt)
+	}
+
+	const mailText = `[WARNING] shop-cache (46d4ea61dfff) is near its memory limit on box1
+--- text/plain; charset=UTF-8
+shop-cache (46d4ea61dfff) is near its memory limit
+Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
+  Container: shop-cache (id 46d4ea61dfff) on box1
+  Since: 2026-03-01 04:05:06 UTC
+  Look at: http://localhost:3000/d/estiba-container/estiba-container?var-id=46d4ea61dfff
+  What to do: docs/runbooks/EstibaContainerNearMemoryLimit.md
+`
+	if m := strings.ReplaceAll(letters.wait(t, "shop-cache"), "\r\n", "\n"); !strings.HasPrefix(m, mailText) || !strings.Contains(m, "<p><b>shop-cache (46d4ea61dfff) is near its memory limit</b></p>") {
+		t.Errorf("the mail is\n%s\nwant it to begin with\n%s", m, mailText)
+	}
+	if m := letters.wait(t, "misspelt"); !strings.Contains(m, "A label of &lt;b&gt;&amp;co (0) is misspelt</b>") || !strings.Contains(m, "\n  Rule: surplus\n") && !strings.Contains(m, "\r\n  Rule: surplus\r\n") {
+		t.Errorf("the mail about a hostile name is\n%s", m)
+	}
+
+	var said struct {
+		Channel     string
+		Attachments []struct{ Title, TitleLink, Text, Color string }
+	}
+	if err := json.Unmarshal([]byte(slack.wait(t, "shop-cache")), &said); err != nil {
+		t.Fatal(err)
+	}
+	const slackText = "*shop-cache (46d4ea61dfff) is near its memory limit*\nContainer shop-cache (46d4ea61dfff) holds 94% of its memory limit.\n" +
+		"<http://localhost:3000/d/estiba-container/estiba-container?var-id=46d4ea61dfff|Dashboard>, since 2026-03-01 04:05:06 UTC. What to do: docs/runbooks/EstibaContainerNearMemoryLimit.md\n"
+	if a := said.Attachments[0]; said.Channel != "#operators" || a.Color != "warning" || a.Text != slackText || a.Title != "[WARNING] shop-cache (46d4ea61dfff) is near its memory limit on box1" {
+		t.Errorf("Slack is told %+v, want the text %q", said, slackText)
+	}
+	if m := slack.wait(t, "misspelt"); !strings.Contains(m, `\u0026lt;!channel\u0026gt; \u0026amp; more`) {
+		t.Errorf("Slack is told %s", m)
+	}
+
+	var called struct {
+		Status string
+		Alerts []posted
+	}
+	if err := json.Unmarshal([]byte(hook.wait(t, "shop-cache")), &called); err != nil {
+		t.Fatal(err)
+	}
+	if called.Status != "firing" || len(called.Alerts) != 1 || called.Alerts[0].Annotations["summary"] != near.Annotations["summary"] {
+		t.Errorf("the webhook got %+v", called)
+	}
+
+	near.EndsAt = time.Now()
+	for _, address := range addresses {
+		post(t, address, near)
+	}
+	letters.wait(t, "[RESOLVED] shop-cache (46d4ea61dfff) is near its memory limit on box1")
+	slack.wait(t, "[RESOLVED] shop-cache")
+	hook.wait(t, `"status":"resolved"`)
+}
+
+// posted is an alert as Alertmanager takes and gives it.
+type posted struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	StartsAt    time.Time         `json:"startsAt"`
+	EndsAt      time.Time         `json:"endsAt,omitzero"`
+}
+
+func post(t *testing.T, address string, alerts ...posted) {
+	t.Helper()
+	body, err := json.Marshal(alerts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, 20*time.Second, "Alertmanager takes alerts", func() bool {
+		answer, err := http.Post("http://"+address+"/api/v2/alerts", "application/json", strings.NewReader(string(body)))
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
