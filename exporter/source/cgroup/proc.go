@@ -48,7 +48,7 @@ var errStat = errors.New("not the format of proc_pid_stat(5)")
 func parseStat(b []byte, comm string) (process, error) {
 	var p process
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if open < 2 || end < open || end+2 > len(b) {
+	if open < 2 || b[open-1] != ' ' || end < open || end+2 > len(b) || b[end+1] != ' ' {
 		return p, errStat
 	}
 	pid, ok := number(b[:open-1])
