@@ -25,10 +25,13 @@ type world struct {
 	exporterBin, managerBin, generatorBin string
 
 	exporter, prometheus, alertmanager, manager *testutil.Process
+
+	alertmanagerConfig string // the shipped one if empty
 }
 
 // newWorld builds our programs and starts everything but generator and manager.
-func newWorld(t *testing.T) *world {
+// Each prepare changes what the world then starts with.
+func newWorld(t *testing.T, prepare ...func(w *world)) *world {
 	t.Helper()
 	w := &world{
 		Stack: stack.Stack{
@@ -47,6 +50,9 @@ func newWorld(t *testing.T) *world {
 	w.Record = filepath.Join(w.dir, "audit.jsonl")
 	w.engine = testutil.StartEngine(t)
 	w.Docker = w.engine.Client(t)
+	for _, f := range prepare {
+		f(w)
+	}
 	w.startExporter(t)
 	w.startAlertmanager(t)
 	w.startPrometheus(t)
@@ -62,8 +68,12 @@ func (w *world) startExporter(t *testing.T) {
 
 func (w *world) startAlertmanager(t *testing.T) {
 	t.Helper()
+	config := w.alertmanagerConfig
+	if config == "" {
+		config = filepath.Join(w.root, "prometheus", "alertmanager.yml")
+	}
 	w.alertmanager = testutil.StartProcess(t, "alertmanager", testutil.Tool(t, "alertmanager"),
-		"--config.file="+filepath.Join(w.root, "prometheus", "alertmanager.yml"),
+		"--config.file="+config,
 		"--storage.path="+filepath.Join(w.dir, "alertmanager"),
 		"--web.listen-address="+w.Alertmanager, "--cluster.listen-address=")
 	w.Ready(t, w.Alertmanager)
@@ -72,9 +82,14 @@ func (w *world) startAlertmanager(t *testing.T) {
 func (w *world) startPrometheus(t *testing.T) {
 	t.Helper()
 	w.prometheus = testutil.StartProcess(t, "prometheus", testutil.Tool(t, "prometheus"),
-		"--config.file="+stack.PrometheusConfig(t, w.root, filepath.Join(w.dir, "prometheus-config"), w.Addresses),
+		"--config.file="+w.prometheusConfig(t),
 		"--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"), "--web.listen-address="+w.Prometheus)
 	w.Ready(t, w.Prometheus)
+}
+
+func (w *world) prometheusConfig(t *testing.T) string {
+	t.Helper()
+	return stack.PrometheusConfig(t, w.root, filepath.Join(w.dir, "prometheus-config"), w.Addresses)
 }
 
 // startManager starts the manager with the shipped default policy.
@@ -116,9 +131,15 @@ func (w *world) generator(t *testing.T, args ...string) {
 // addContainer starts an idle container of the test's own.
 func (w *world) addContainer(t *testing.T, name string, labels map[string]string) dockerclient.Container {
 	t.Helper()
+	return w.startContainer(t, dockerclient.Spec{Name: name, Image: idleImage, Labels: labels})
+}
+
+func (w *world) startContainer(t *testing.T, spec dockerclient.Spec) dockerclient.Container {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	id, err := w.Docker.Create(ctx, dockerclient.Spec{Name: name, Image: idleImage, Labels: labels, Networkless: true})
+	spec.Networkless = true
+	id, err := w.Docker.Create(ctx, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

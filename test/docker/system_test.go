@@ -16,6 +16,7 @@ const idleImage = "estiba-test/idle:latest"
 // → exporter → Prometheus → manager → Docker, until one of each kind is left,
 // and then breaks each of the parts in between.
 func TestTheWholeWay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	testutil.IdleImage(t, w.Docker, idleImage)
 	bystander := w.addContainer(t, "bystander", nil)

@@ -1,4 +1,6 @@
-package prometheus
+// Package notifications has a real Alertmanager send messages to receivers of all
+// sorts, as the examples under prometheus tell it to.
+package notifications
 
 import (
 	"bufio"
@@ -10,124 +12,36 @@ import (
 	"mime/quotedprintable"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/mail"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/stack"
 )
 
-// withReceivers writes the shipped configuration with the receivers of an example
-// into dir, as its comment says, and gives the path. adapt changes what cannot be
-// the same in a test.
-func withReceivers(t *testing.T, dir, example string, adapt func(config map[string]any)) string {
-	t.Helper()
-	shipped := filepath.Join(testutil.RepositoryRoot(t), "prometheus")
-	if err := os.CopyFS(filepath.Join(dir, "templates"), os.DirFS(filepath.Join(shipped, "templates"))); err != nil {
-		t.Fatal(err)
-	}
-	config := map[string]any{}
-	for _, path := range []string{"alertmanager.yml", "examples/" + example} {
-		data, err := os.ReadFile(filepath.Join(shipped, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := yaml.Unmarshal(data, &config); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-	}
-	adapt(config)
-	data, err := yaml.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// impatient lets every route send at once.
-func impatient(route map[string]any) {
-	route["group_wait"], route["group_interval"] = "100ms", "300ms"
-	below, _ := route["routes"].([]any)
-	for _, r := range below {
-		impatient(r.(map[string]any))
-	}
-}
-
-// integrations are the settings of all integrations of a kind, such as webhook_configs.
-func integrations(config map[string]any, kind string) (list []map[string]any) {
-	for _, r := range config["receivers"].([]any) {
-		of, _ := r.(map[string]any)[kind].([]any)
-		for _, one := range of {
-			list = append(list, one.(map[string]any))
-		}
-	}
-	return list
-}
-
 func TestExampleReceiversAreAccepted(t *testing.T) {
-	for _, path := range files(t, "prometheus/examples/receivers-*.yml") {
-		config := withReceivers(t, t.TempDir(), filepath.Base(path), func(map[string]any) {})
-		run(t, ".", tool(t, "amtool"), "check-config", config)
+	root := testutil.RepositoryRoot(t)
+	examples, err := filepath.Glob(filepath.Join(root, "prometheus", "examples", "receivers-*.yml"))
+	if err != nil || len(examples) < 3 {
+		t.Fatalf("examples: %v, %v", examples, err)
 	}
-}
-
-// inbox is what reached a receiver.
-type inbox struct {
-	mu       sync.Mutex
-	messages []string
-}
-
-func (i *inbox) put(message string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.messages = append(i.messages, message)
-}
-
-// wait gives the first message that has text in it.
-func (i *inbox) wait(t *testing.T, text string) string {
-	t.Helper()
-	found := ""
-	testutil.Eventually(t, 20*time.Second, "a message with "+text, func() bool {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		for _, m := range i.messages {
-			if strings.Contains(m, text) {
-				found = m
-			}
+	for _, path := range examples {
+		config := stack.AlertmanagerConfig(t, root, t.TempDir(), filepath.Base(path), func(map[string]any) {})
+		if out, err := exec.Command(testutil.Tool(t, "amtool"), "check-config", config).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", path, err, out)
 		}
-		return found != ""
-	})
-	return found
-}
-
-// webInbox takes whatever is posted to it.
-func webInbox(t *testing.T) (*inbox, string) {
-	t.Helper()
-	in := &inbox{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		in.put(string(body))
-		io.WriteString(w, "ok") // what Slack answers
-	}))
-	t.Cleanup(server.Close)
-	return in, server.URL
+	}
 }
 
 // mailInbox is a mail server that lets in who knows the password.
-func mailInbox(t *testing.T, password string) (*inbox, string) {
+func mailInbox(t *testing.T, password string) (*stack.Inbox, string) {
 	t.Helper()
-	in := &inbox{}
+	in := &stack.Inbox{}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +60,7 @@ func mailInbox(t *testing.T, password string) (*inbox, string) {
 }
 
 // takeMail speaks as much of RFC 5321 and 4954 as a client of ours needs.
-func takeMail(c net.Conn, in *inbox, password string) {
+func takeMail(c net.Conn, in *stack.Inbox, password string) {
 	defer c.Close()
 	say := func(line string) { io.WriteString(c, line+"\r\n") }
 	say("220 mail.example.org")
@@ -187,7 +101,7 @@ func takeMail(c net.Conn, in *inbox, password string) {
 				}
 				message.WriteString(strings.TrimPrefix(line, "."))
 			}
-			in.put(readable(message.String()))
+			in.Put(readable(message.String()))
 			say("250 taken")
 		default:
 			say("250 good")
@@ -234,23 +148,23 @@ func TestMessages(t *testing.T) {
 		}
 		return path
 	}
-	hook, hookURL := webInbox(t)
-	slack, slackURL := webInbox(t)
+	hook, hookURL := stack.WebInbox(t)
+	slack, slackURL := stack.WebInbox(t)
 	letters, smtp := mailInbox(t, password)
 	addresses := map[string]string{}
 	for example, adapt := range map[string]func(config map[string]any){
 		"receivers-webhook.yml": func(config map[string]any) {
-			for _, one := range integrations(config, "webhook_configs") {
+			for _, one := range stack.Integrations(config, "webhook_configs") {
 				one["url_file"] = secret("webhook", hookURL)
 			}
 		},
 		"receivers-slack.yml": func(config map[string]any) {
-			for _, one := range integrations(config, "slack_configs") {
+			for _, one := range stack.Integrations(config, "slack_configs") {
 				one["api_url_file"] = secret("slack", slackURL)
 			}
 		},
 		"receivers-email.yml": func(config map[string]any) {
-			for _, one := range integrations(config, "email_configs") {
+			for _, one := range stack.Integrations(config, "email_configs") {
 				one["smarthost"], one["auth_password_file"], one["require_tls"] = smtp, secret("mail", password), false
 			}
 		},
@@ -260,11 +174,11 @@ func TestMessages(t *testing.T) {
 		if err := os.Mkdir(where, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		config := withReceivers(t, where, example, func(config map[string]any) {
+		config := stack.AlertmanagerConfig(t, testutil.RepositoryRoot(t), where, example, func(config map[string]any) {
 			adapt(config)
-			impatient(config["route"].(map[string]any))
+			stack.Impatient(config["route"].(map[string]any))
 		})
-		testutil.StartProcess(t, "alertmanager "+example, tool(t, "alertmanager"), "--config.file="+config,
+		testutil.StartProcess(t, "alertmanager "+example, testutil.Tool(t, "alertmanager"), "--config.file="+config,
 			"--storage.path="+filepath.Join(where, "data"), "--web.listen-address="+address, "--cluster.listen-address=")
 		addresses[example] = address
 	}
@@ -299,10 +213,10 @@ Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
   Look at: http://localhost:3000/d/estiba-container/estiba-container?var-id=46d4ea61dfff
   What to do: docs/runbooks/EstibaContainerNearMemoryLimit.md
 `
-	if m := strings.ReplaceAll(letters.wait(t, "shop-cache"), "\r\n", "\n"); !strings.HasPrefix(m, mailText) || !strings.Contains(m, "<p><b>shop-cache (46d4ea61dfff) is near its memory limit</b></p>") {
+	if m := strings.ReplaceAll(letters.Wait(t, "shop-cache"), "\r\n", "\n"); !strings.HasPrefix(m, mailText) || !strings.Contains(m, "<p><b>shop-cache (46d4ea61dfff) is near its memory limit</b></p>") {
 		t.Errorf("the mail is\n%s\nwant it to begin with\n%s", m, mailText)
 	}
-	if m := letters.wait(t, "misspelt"); !strings.Contains(m, "A label of &lt;b&gt;&amp;co (0) is misspelt</b>") || !strings.Contains(m, "\n  Rule: surplus\n") && !strings.Contains(m, "\r\n  Rule: surplus\r\n") {
+	if m := letters.Wait(t, "misspelt"); !strings.Contains(m, "A label of &lt;b&gt;&amp;co (0) is misspelt</b>") || !strings.Contains(m, "\n  Rule: surplus\n") && !strings.Contains(m, "\r\n  Rule: surplus\r\n") {
 		t.Errorf("the mail about a hostile name is\n%s", m)
 	}
 
@@ -310,7 +224,7 @@ Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
 		Channel     string
 		Attachments []struct{ Title, TitleLink, Text, Color string }
 	}
-	if err := json.Unmarshal([]byte(slack.wait(t, "shop-cache")), &said); err != nil {
+	if err := json.Unmarshal([]byte(slack.Wait(t, "shop-cache")), &said); err != nil {
 		t.Fatal(err)
 	}
 	const slackText = "*shop-cache (46d4ea61dfff) is near its memory limit*\nContainer shop-cache (46d4ea61dfff) holds 94% of its memory limit.\n" +
@@ -318,7 +232,7 @@ Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
 	if a := said.Attachments[0]; said.Channel != "#operators" || a.Color != "warning" || a.Text != slackText || a.Title != "[WARNING] shop-cache (46d4ea61dfff) is near its memory limit on box1" {
 		t.Errorf("Slack is told %+v, want the text %q", said, slackText)
 	}
-	if m := slack.wait(t, "misspelt"); !strings.Contains(m, `\u0026lt;!channel\u0026gt; \u0026amp; more`) {
+	if m := slack.Wait(t, "misspelt"); !strings.Contains(m, `\u0026lt;!channel\u0026gt; \u0026amp; more`) {
 		t.Errorf("Slack is told %s", m)
 	}
 
@@ -326,7 +240,7 @@ Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
 		Status string
 		Alerts []posted
 	}
-	if err := json.Unmarshal([]byte(hook.wait(t, "shop-cache")), &called); err != nil {
+	if err := json.Unmarshal([]byte(hook.Wait(t, "shop-cache")), &called); err != nil {
 		t.Fatal(err)
 	}
 	if called.Status != "firing" || len(called.Alerts) != 1 || called.Alerts[0].Annotations["summary"] != near.Annotations["summary"] {
@@ -337,9 +251,9 @@ Container shop-cache (46d4ea61dfff) holds 94% of its memory limit.
 	for _, address := range addresses {
 		post(t, address, near)
 	}
-	letters.wait(t, "[RESOLVED] shop-cache (46d4ea61dfff) is near its memory limit on box1")
-	slack.wait(t, "[RESOLVED] shop-cache")
-	hook.wait(t, `"status":"resolved"`)
+	letters.Wait(t, "[RESOLVED] shop-cache (46d4ea61dfff) is near its memory limit on box1")
+	slack.Wait(t, "[RESOLVED] shop-cache")
+	hook.Wait(t, `"status":"resolved"`)
 }
 
 // posted is an alert as Alertmanager takes and gives it.
