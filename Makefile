@@ -49,6 +49,16 @@ build: ## exporter, manager and generator into build/bin
 tools: ## the pinned Prometheus, promtool, Alertmanager and amtool into build/bin
 	tools/build.sh prometheus promtool alertmanager amtool
 
+.PHONY: install uninstall packages
+install: ## onto this host, as built: programs, systemd units, policies, rules, dashboards (DESTDIR=, PREFIX=/usr)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/packages/install.sh
+
+uninstall: ## remove what make install put; changed configuration stays
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/packages/uninstall.sh
+
+packages: ## Debian packages into build/packages: estiba-exporter, -manager, -generator, -dkms
+	@tools/packages/build.sh
+
 .PHONY: kmod
 kmod: ## the kernel module for the running kernel (more: make -C kmod help)
 	$(MAKE) -C kmod
