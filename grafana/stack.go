@@ -23,8 +23,8 @@ func stack() Dashboard {
 			`round((sum(increase(prometheus_notifications_dropped_total[5m])) or vector(0)) + (sum(increase(alertmanager_notifications_failed_total[5m])) or vector(0)))`,
 			base("green"), from(1, "red")),
 		stat(at(16, 0, 4, 5), "Series", "Time series in Prometheus' head.", "none", `sum(prometheus_tsdb_head_series)`, base("text")),
-		stat(at(20, 0, 4, 5), "History on disk", "Size of Prometheus' blocks and write-ahead log.", "bytes",
-			`sum(prometheus_tsdb_storage_blocks_bytes) + sum(prometheus_tsdb_wal_storage_size_bytes)`),
+		stat(at(20, 0, 4, 5), "History on disk", "Size of Prometheus' blocks and write-ahead log (before Prometheus 2.43 without the log).", "bytes",
+			`sum(prometheus_tsdb_storage_blocks_bytes) + (sum(prometheus_tsdb_wal_storage_size_bytes) or vector(0))`),
 
 		graph(at(0, 5, 12, 9), "Scrape duration", "How long each part takes to answer a scrape. A scrape each 5 s.", "s",
 			"{{job}} {{instance}}", `max by (job, instance) (scrape_duration_seconds)`),

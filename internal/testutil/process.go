@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,9 +29,14 @@ func RepositoryRoot(t *testing.T) string {
 }
 
 // Tool is the path of a built program in build/bin (Prometheus, promtool, our
-// own …). One that is not built counts as missing on this machine: see Require.
+// own …), or the one that an environment variable names: PROMETHEUS=/usr/bin/prometheus
+// tests with another release. One that is not built counts as missing on this
+// machine: see Require.
 func Tool(t *testing.T, name string) string {
 	t.Helper()
+	if path := os.Getenv(strings.ToUpper(name)); path != "" {
+		return path
+	}
 	path := filepath.Join(RepositoryRoot(t), "build", "bin", name)
 	Require(t, Need(path))
 	return path

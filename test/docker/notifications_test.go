@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
@@ -103,10 +102,10 @@ func TestNotifications(t *testing.T) {
 // evaluates every two seconds.
 func inAHurry(t *testing.T, config string) {
 	t.Helper()
-	rewrite(t, config, func(root map[string]any) {
+	stack.RewriteYAML(t, config, func(root map[string]any) {
 		maps.Copy(root["global"].(map[string]any), map[string]any{"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"})
 	})
-	rewrite(t, filepath.Join(filepath.Dir(config), "rules", "alerts.rules.yml"), func(root map[string]any) {
+	stack.RewriteYAML(t, filepath.Join(filepath.Dir(config), "rules", "alerts.rules.yml"), func(root map[string]any) {
 		for _, group := range root["groups"].([]any) {
 			for _, r := range group.(map[string]any)["rules"].([]any) {
 				rule := r.(map[string]any)
@@ -122,26 +121,6 @@ func inAHurry(t *testing.T, config string) {
 			}
 		}
 	})
-}
-
-// rewrite changes a YAML file.
-func rewrite(t *testing.T, path string, change func(root map[string]any)) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := map[string]any{}
-	if err := yaml.Unmarshal(data, &root); err != nil {
-		t.Fatal(err)
-	}
-	change(root)
-	if data, err = yaml.Marshal(root); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // told is one alert in a message to a webhook.

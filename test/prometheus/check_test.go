@@ -16,16 +16,6 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 )
 
-// tool is a program from build/bin, or the one that an environment variable
-// names: PROMTOOL=/usr/bin/promtool tests with another release.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	if path := os.Getenv(strings.ToUpper(name)); path != "" {
-		return path
-	}
-	return testutil.Tool(t, name)
-}
-
 func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -48,13 +38,13 @@ func files(t *testing.T, pattern string) []string {
 
 func TestConfigurationIsAccepted(t *testing.T) {
 	dir := filepath.Join(testutil.RepositoryRoot(t), "prometheus")
-	run(t, dir, tool(t, "promtool"), "check", "config", "prometheus.yml")
-	run(t, dir, tool(t, "promtool"), append([]string{"check", "rules"}, files(t, "prometheus/rules/*.yml")...)...)
-	run(t, dir, tool(t, "amtool"), "check-config", "alertmanager.yml")
+	run(t, dir, testutil.Tool(t, "promtool"), "check", "config", "prometheus.yml")
+	run(t, dir, testutil.Tool(t, "promtool"), append([]string{"check", "rules"}, files(t, "prometheus/rules/*.yml")...)...)
+	run(t, dir, testutil.Tool(t, "amtool"), "check-config", "alertmanager.yml")
 }
 
 func TestRules(t *testing.T) {
-	promtool := tool(t, "promtool")
+	promtool := testutil.Tool(t, "promtool")
 	for _, file := range files(t, "prometheus/tests/*.test.yml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
@@ -188,7 +178,7 @@ func TestEachRuleIsTested(t *testing.T) {
 
 // TestRoutes asks amtool for the receiver of each alert.
 func TestRoutes(t *testing.T) {
-	amtool := tool(t, "amtool")
+	amtool := testutil.Tool(t, "amtool")
 	config := filepath.Join(testutil.RepositoryRoot(t), "prometheus", "alertmanager.yml")
 	bySeverity := map[string]string{"critical": "operators", "warning": "operators", "info": "information"}
 	for _, a := range alerts(t) {

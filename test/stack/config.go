@@ -1,10 +1,13 @@
 package stack
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // PrometheusConfig copies the repository's configuration of Prometheus into the
@@ -44,4 +47,47 @@ func PrometheusConfig(t *testing.T, root, to string, addresses Addresses) string
 		}
 	}
 	return config
+}
+
+// RewriteYAML changes a file.
+func RewriteYAML(t *testing.T, path string, change func(root map[string]any)) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := map[string]any{}
+	if err := yaml.Unmarshal(data, &root); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	change(root)
+	if data, err = yaml.Marshal(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// AddYAML adds the settings of another file to one, as a person does by hand.
+func AddYAML(t *testing.T, path, other string) {
+	t.Helper()
+	data, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := map[string]any{}
+	if err := yaml.Unmarshal(data, &more); err != nil {
+		t.Fatalf("%s: %v", other, err)
+	}
+	RewriteYAML(t, path, func(root map[string]any) {
+		for key, value := range more {
+			there, ok := root[key].(map[string]any)
+			if !ok {
+				root[key] = value
+				continue
+			}
+			maps.Copy(there, value.(map[string]any))
+		}
+	})
 }
