@@ -2,9 +2,10 @@ package grafana
 
 // Colours of what has the same meaning on every dashboard.
 var (
-	classWords = []wordFor{{"high", "high", "orange"}, {"low", "low", "green"}}
-	kindWords  = []wordFor{{"cpu", "cpu", "blue"}, {"ram", "ram", "purple"}, {"io", "io", "yellow"}, {"disk", "disk", "orange"}}
-	yesOrDash  = []wordFor{{"true", "yes", ""}, {"false", "–", ""}}
+	classWords    = []wordFor{{"high", "high", "orange"}, {"low", "low", "green"}}
+	decisionWords = []wordFor{{"kill", "kill", "red"}, {"spare", "spare", "green"}}
+	kindWords     = []wordFor{{"cpu", "cpu", "blue"}, {"ram", "ram", "purple"}, {"io", "io", "yellow"}, {"disk", "disk", "orange"}}
+	yesOrDash     = []wordFor{{"true", "yes", ""}, {"false", "–", ""}}
 )
 
 // overview is the home: what runs, what it uses, what happened.
@@ -14,30 +15,33 @@ func overview() Dashboard {
 		return orZero(named("max by (host, id, name) ("+busiest(n, metric)+")"), none)
 	}
 	containers := table(at(0, 13, 24, 12), "Containers now",
-		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it.",
+		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it. Decision and reason are the manager's at its last tick.",
 		"id",
 		[]string{
 			orRow(named(`group by (id, name, image, managed, protected) (estiba_container_info)`), "id", "name", "no container runs"),
 			`group by (id, kind) (estiba:container_kind)`,
 			`group by (id, observed) (estiba:container_kind_mismatch)`,
 			`group by (id, class) (estiba:container_class)`,
+			`group by (id, decision, reason) (estiba_manager_container_decision)`,
 		},
 		[]column{
-			{title: "Name", label: "name", width: 180}, {title: "Id", label: "id", width: 120}, {title: "Image", label: "image", width: 140},
-			{title: "Class", label: "class", words: classWords, width: 75}, {title: "Kind", label: "kind", words: kindWords, width: 70},
-			{title: "Behaves as", label: "observed", words: kindWords, width: 95},
-			{title: "Managed", label: "managed", words: yesOrDash, width: 90}, {title: "Protected", label: "protected", words: yesOrDash, width: 90},
-			{title: "CPU", expr: `max by (id) (estiba:container_cpu_usage:percent)`, unit: "percent", width: 85},
-			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes", width: 100},
-			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent", width: 100},
-			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps", width: 105},
-			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 110},
-			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps", width: 100},
+			{title: "Name", label: "name", width: 170}, {title: "Id", label: "id", width: 110}, {title: "Image", label: "image", width: 115},
+			{title: "Class", label: "class", words: classWords, width: 62}, {title: "Kind", label: "kind", words: kindWords, width: 62},
+			{title: "Behaves as", label: "observed", words: kindWords, width: 92},
+			{title: "Decision", label: "decision", words: decisionWords, width: 82}, {title: "Reason", label: "reason", width: 110},
+			{title: "Managed", label: "managed", words: yesOrDash, width: 85}, {title: "Protected", label: "protected", words: yesOrDash, width: 88},
+			{title: "CPU", expr: `max by (id) (estiba:container_cpu_usage:percent)`, unit: "percent", width: 75},
+			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes", width: 88},
+			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent", width: 92},
+			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps", width: 95},
+			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 90},
+			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps", width: 90},
 			{title: "Age", expr: `time() - max by (id) (estiba_container_start_time_seconds)`, unit: "s"},
 		})
 	containers = sorted(containers, "CPU")
 	containers.MayBeEmpty = "no container may run"
 	containers.Targets[2].MayBeEmpty = "no container may contradict its declared kind"
+	containers.Targets[4].MayBeEmpty = "the last tick may not have decided"
 	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, Override{
 		Matcher: Matcher{ID: "byName", Options: "Name"},
 		Properties: []Property{{ID: "links", Value: []DataLink{{Title: "this container",

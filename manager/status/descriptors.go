@@ -19,6 +19,7 @@ const (
 	nameKillDuration  = "estiba_manager_kill_duration_seconds"
 	nameRecentKill    = "estiba_manager_recent_kill_timestamp_seconds"
 	namePending       = "estiba_manager_kill_pending_timestamp_seconds"
+	nameDecided       = "estiba_manager_container_decision"
 	nameContainers    = "estiba_manager_containers"
 	nameProtected     = "estiba_manager_protected"
 	nameBudget        = "estiba_manager_kill_budget_remaining"
@@ -44,6 +45,7 @@ func Descriptors() []Descriptor {
 		{nameKillDuration, "histogram", "Time from the intent to the outcome of live kills that were done.", nil},
 		{nameRecentKill, "gauge", "Unix time of each of the last kills, at most 50.", []string{"kill_id", "rule", "kind", "id", "name", "mode", "outcome"}},
 		{namePending, "gauge", "Unix time before which an announced kill is not made, as far as is known now; vetoed ones too. At most 200.", []string{"rule", "kind", "id", "name"}},
+		{nameDecided, "gauge", "1 for what the last tick decided about each container, as the status page shows it; none after a tick that could not decide. At most 2,000, the chosen ones first.", []string{"id", "name", "rule", "decision", "reason"}},
 		{nameRelief, "gauge", "Share of a rule's pressure that the last kills took away, measured on a newer sample: 1 all, 0 nothing, below 0 when it grew.", []string{"rule", "kind"}},
 		{nameUnrelieved, "gauge", "Kills of a rule in a row that brought no relief; those of one tick count as one.", []string{"rule"}},
 		{nameStopped, "gauge", "1 when the rule has stopped itself because its kills brought no relief, else 0.", []string{"rule"}},

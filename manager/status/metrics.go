@@ -31,11 +31,12 @@ func tickResults() []TickResult {
 	return []TickResult{TickOK, TickNoFreshData, TickPrometheusError, TickDockerError, TickConfigError}
 }
 
-// Bounds of the series of recent kills and of announced ones. A kill that is not
-// published is not announced, so it is not made.
+// Bounds of the series of recent kills, of announced ones and of decisions. A kill
+// that is not published is not announced, so it is not made.
 const (
 	maxRecent  = 50
 	maxPending = 200
+	maxDecided = 2000
 )
 
 // Metrics is the manager's registry.
@@ -60,6 +61,7 @@ type Metrics struct {
 	recent    []audit.Record
 	protected []policy.Container
 	pending   []policy.Pending
+	decided   []Row
 }
 
 // NewMetrics registers everything that Descriptors lists.
@@ -98,7 +100,7 @@ func NewMetrics() *Metrics {
 	m.auditFailures = counter(nameAuditFailures).WithLabelValues()
 	m.reload = gauge(nameReload).WithLabelValues()
 	gauge(nameBuildInfo).WithLabelValues(version.Version, version.GetRevision(), runtime.Version()).Set(1)
-	m.Registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending])},
+	m.Registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending]), decided: desc(d[nameDecided])},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.dataAge.Set(math.NaN())
@@ -163,6 +165,9 @@ func (m *Metrics) Tick(t Tick) {
 		m.dataAge.Set(math.NaN())
 	}
 	if !t.Listed {
+		m.mu.Lock()
+		m.decided = nil
+		m.mu.Unlock()
 		return
 	}
 	counts := map[[2]string]int{}
@@ -181,8 +186,13 @@ func (m *Metrics) Tick(t Tick) {
 			m.containers.WithLabelValues(key[0], key[1]).Set(float64(counts[key]))
 		}
 	}
+	var decided []Row
+	if t.Decided {
+		rows := Describe(t, 0, false).Containers
+		decided = rows[:min(len(rows), maxDecided)]
+	}
 	m.mu.Lock()
-	m.protected = protected
+	m.protected, m.decided = protected, decided
 	m.mu.Unlock()
 	if !t.Decided {
 		return
@@ -242,8 +252,8 @@ func (m *Metrics) Remember(rec audit.Record) {
 
 // lists publishes the metrics whose series come and go.
 type lists struct {
-	m                          *Metrics
-	recent, protected, pending *prometheus.Desc
+	m                                   *Metrics
+	recent, protected, pending, decided *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -251,6 +261,7 @@ func (l *lists) Describe(ch chan<- *prometheus.Desc) {
 	ch <- l.recent
 	ch <- l.protected
 	ch <- l.pending
+	ch <- l.decided
 }
 
 // Collect implements prometheus.Collector.
@@ -269,6 +280,9 @@ func (l *lists) Collect(ch chan<- prometheus.Metric) {
 		for _, why := range c.Protected {
 			ch <- prometheus.MustNewConstMetric(l.protected, prometheus.GaugeValue, 1, container.ShortID(c.ID), c.Name, string(why))
 		}
+	}
+	for _, r := range l.m.decided {
+		ch <- prometheus.MustNewConstMetric(l.decided, prometheus.GaugeValue, 1, r.ShortID, r.Name, r.Rule, string(r.Decision), string(r.Reason))
 	}
 }
 
