@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/estiba/estiba/grafana"
+)
+
+// TestLook has it look at something that answers as Grafana documents it. Only a
+// Grafana proves that one does.
+func TestLook(t *testing.T) {
+	missing, refused := "", false
+	mux := http.NewServeMux()
+	say := func(path string, answer any) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(answer) })
+	}
+	say("/api/health", map[string]string{"database": "ok"})
+	say("/api/datasources/uid/"+grafana.DataSourceUID+"/health", map[string]string{"status": "OK"})
+	for _, d := range grafana.All() {
+		mux.HandleFunc("/api/dashboards/uid/"+d.UID, func(w http.ResponseWriter, _ *http.Request) {
+			if d.UID == missing {
+				http.NotFound(w, nil)
+				return
+			}
+			json.NewEncoder(w).Encode(map[string]any{"meta": map[string]any{"provisioned": true}, "dashboard": d})
+		})
+	}
+	mux.HandleFunc("/api/datasources/proxy/uid/"+grafana.DataSourceUID+"/", func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); refused || user != "admin" || password != "secret" {
+			http.Error(w, `{"status":"error","error":"not you"}`, http.StatusForbidden)
+			return
+		}
+		labels := map[string]string{}
+		for _, l := range []string{"id", "name", "job", "instance", "rule", "reason", "mode", "outcome", "kind", "class", "result", "rule_group", "integration", "state", "source", "alertstate", "resource", "le", "host", "reason", "quantile", "handler", "decision"} {
+			labels[l] = "x"
+		}
+		one := []any{1, "1"}
+		json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"result": []any{map[string]any{"metric": labels, "value": one, "values": []any{one}}}}})
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base.User = url.UserPassword("admin", "secret")
+	if passed, faults := look(context.Background(), base); len(faults) > 0 || passed < 50 {
+		t.Errorf("%d passed, faults %q", passed, faults)
+	}
+	missing = grafana.All()[1].UID
+	if _, faults := look(context.Background(), base); len(faults) != 1 || !strings.Contains(faults[0], missing) {
+		t.Errorf("a dashboard is missing: %q", faults)
+	}
+	missing, refused = "", true
+	if _, faults := look(context.Background(), base); len(faults) != 1 || !strings.Contains(faults[0], "not you") {
+		t.Errorf("the data source refuses: %q", faults)
+	}
+}
