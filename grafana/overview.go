@@ -25,7 +25,7 @@ func overview() Dashboard {
 			`group by (id, decision, reason) (estiba_manager_container_decision)`,
 		},
 		[]column{
-			{title: "Name", label: "name", width: 170}, {title: "Id", label: "id", width: 110}, {title: "Image", label: "image", width: 115},
+			{title: "Name", label: "name", width: 170}, {title: "Id", label: "id", width: 118}, {title: "Image", label: "image", width: 115},
 			{title: "Class", label: "class", words: classWords, width: 62}, {title: "Kind", label: "kind", words: kindWords, width: 62},
 			{title: "Behaves as", label: "observed", words: kindWords, width: 92},
 			{title: "Decision", label: "decision", words: decisionWords, width: 82}, {title: "Reason", label: "reason", width: 110},
@@ -34,7 +34,7 @@ func overview() Dashboard {
 			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes", width: 88},
 			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent", width: 92},
 			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps", width: 95},
-			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 90},
+			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 100},
 			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps", width: 90},
 			{title: "Age", expr: `time() - max by (id) (estiba_container_start_time_seconds)`, unit: "s"},
 		})
