@@ -39,7 +39,10 @@ unit() {
     local packages
     packages=$(go list ./... | grep -v '/test/docker$')
     # shellcheck disable=SC2086
-    test/with-docker.sh go test -p 4 -timeout 12m $packages && (cd tools && go test ./run)
+    test/with-docker.sh go test -p 4 -timeout 12m $packages || return 1
+    # Modules of their own, so that what they need is not among our dependencies.
+    (cd tools && go test ./run) && (cd tools/compose && go test ./...) && (cd test/compose && go test -run TestFile .) &&
+        (cd tools/licences && go test .) && make -s licences
 }
 
 # Packages come over the network while the cores compile.
@@ -56,7 +59,7 @@ prepare() {
 
 suite "our programs, pinned tools, and what the tests need" prepare
 suite "format and vet" formatted
-suite "unit tests, rules, contract, borders, with a Docker Engine" unit
+suite "unit tests, rules, contract, borders, licences, with a Docker Engine" unit
 suite "json writer in user space, with sanitizers" make -s -C kmod/tests
 suite "kernel module in QEMU" test/qemu/run.sh
 suite "the whole way of the data, on real containers" go test -count=1 -v -timeout 10m ./test/docker/
