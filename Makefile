@@ -122,6 +122,16 @@ test-rules: ## rules, alerts and routes, with promtool and amtool
 test-compose: ## the stack in containers, started by a real compose, without an image registry
 	test/compose/run.sh
 
+.PHONY: test-packages
+test-packages: ## the Debian packages, make install and the systemd units, on a Debian 12 that is made for it (as root)
+	test/packages/run.sh
+
+GRAFANA_URL ?= http://localhost:3000
+GRAFANA_PASSWORD_FILE ?= .run/compose/secrets/grafana_admin_password
+.PHONY: grafana-smoke
+grafana-smoke: ## ask a running Grafana for every dashboard and query (GRAFANA_URL, GRAFANA_PASSWORD_FILE)
+	$(GO) run ./test/smoke -url $(GRAFANA_URL) -password-file $(GRAFANA_PASSWORD_FILE)
+
 .PHONY: test-browser
 test-browser: ## the dashboards, drawn by Grafana's own components, and the status page, in Chromium
 	test/browser/run.sh
@@ -134,6 +144,10 @@ test-fuzz: ## fuzz the module's JSON writer and the exporter's parsers and text,
 	$(GO) test -run '^$$' -fuzz FuzzFiles -fuzztime 60s -fuzzminimizetime 1x ./exporter/source/cgroup
 	$(GO) test -run '^$$' -fuzz FuzzText -fuzztime 60s -fuzzminimizetime 1x ./exporter/collector
 	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 1x ./exporter/linezip
+
+.PHONY: licences
+licences: ## the licence of every module that is linked into our programs
+	@$(GO) -C tools/licences run . $(addprefix ./,$(PROGRAMS))
 
 .PHONY: bench
 bench: ## Go benchmarks: the exporter's hot path, the manager's tick
