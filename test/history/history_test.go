@@ -195,7 +195,8 @@ func TestRemoteWrite(t *testing.T) {
 	s, h := newStore(t), newHost(t)
 	stack.AddYAML(t, h.config, filepath.Join(testutil.RepositoryRoot(t), "prometheus", "examples", "remote-write.yml"))
 	stack.RewriteYAML(t, h.config, s.to)
-	h.start()
+	// The store ends first, and samples of its last second would be waited for.
+	h.start("--storage.remote.flush-deadline=1s")
 	s.gapless(t)
 	if own := h.Query(t, `count({host!=""})`); len(own) > 0 {
 		t.Errorf("the host's own answers carry the store's label: %v", own)
