@@ -30,8 +30,14 @@ type Client struct {
 	plain    *http.Client // for queries; their contexts limit the time
 	host     string
 	timeout  time.Duration // of one query
+	longest  int64         // bytes of one answer
 	recorded recorded
 }
+
+// maxAnswer bounds an answer in memory. A thousand containers are 0.3 MiB in an
+// instant answer, and an hour of 10,000 at each tick, the most that is asked for at
+// once, some 110 MiB.
+const maxAnswer = 256 << 20
 
 // New prepares a client for the Prometheus at url. It does not connect. host
 // is the value of the label host that every query is held to; "" is none.
@@ -51,7 +57,7 @@ func New(url, host string, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prometheus url %q: %w", url, err)
 	}
-	return &Client{api: v1.NewAPI(c), raw: c, plain: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout}, nil
+	return &Client{api: v1.NewAPI(c), raw: c, plain: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout, longest: maxAnswer}, nil
 }
 
 // ErrUnusable marks an answer that came but proves nothing.

@@ -187,6 +187,13 @@ func TestLies(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	})
+	t.Run("an answer without end", func(t *testing.T) {
+		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": starts}}, "")
+		p.longest = 20
+		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Unusable || !r.Failed {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("two starts of one id", func(t *testing.T) {
 		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": vector(sample("1", id, "name=a"), sample("2", id, "name=b"))}}, "")
 		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Samples[0].Start.IsZero() {

@@ -49,7 +49,8 @@ func (c *Client) instant(ctx context.Context, query Expr, at time.Time) (instant
 	return a, nil
 }
 
-// post sends a form and reads the whole answer.
+// post sends a form and reads the whole answer, unless it is larger than any that
+// is worth reading.
 func (c *Client) post(ctx context.Context, path string, form url.Values) (body []byte, code int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.raw.URL(path, nil).String(), strings.NewReader(form.Encode()))
 	if err != nil {
@@ -61,7 +62,10 @@ func (c *Client) post(ctx context.Context, path string, form url.Values) (body [
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(resp.Body)
+	body, err = io.ReadAll(io.LimitReader(resp.Body, c.longest+1))
+	if err == nil && int64(len(body)) > c.longest {
+		return nil, resp.StatusCode, fmt.Errorf("an answer of more than %d bytes", c.longest)
+	}
 	return body, resp.StatusCode, err
 }
 
