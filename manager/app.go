@@ -78,7 +78,7 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{o: o, brain: b, metrics: status.NewMetrics(), store: status.NewStore(), lastResult: status.TickOK, stopped: map[string]bool{}}
+	a := &App{o: o, brain: b, metrics: status.NewMetrics(o.Host), store: status.NewStore(), lastResult: status.TickOK, stopped: map[string]bool{}}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}

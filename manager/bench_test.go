@@ -169,7 +169,7 @@ func BenchmarkTick(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	metrics, store := status.NewMetrics(), status.NewStore()
+	metrics, store := status.NewMetrics(""), status.NewStore()
 	own, victims := cpuSeconds(), 0
 	b.ResetTimer()
 	for range b.N {

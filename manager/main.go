@@ -44,7 +44,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	app.Flag("audit.file", "Where each kill is recorded, before and after.").Default(defaultAudit).StringVar(&o.AuditFile)
 	app.Flag("dry-run", "Kill nobody, whatever the policy says; record what would be killed.").BoolVar(&o.DryRun)
 	app.Flag("alertmanager.url", "Where Alertmanager answers: rules with announce ask it whether somebody objects to a kill.").Default("http://localhost:9093").StringVar(&o.AlertmanagerURL)
-	app.Flag("host", "Value of the label host that every query is held to; needed when Prometheus knows several hosts.").StringVar(&o.Host)
+	app.Flag("host", "Value of the label host that every query is held to, and that its own metrics carry; needed when Prometheus knows several hosts.").StringVar(&o.Host)
 	webConfig := web.Flags(app, defaultListen)
 	logConfig := logging.Flags(app)
 	output := "table"

@@ -64,26 +64,32 @@ type Metrics struct {
 	decided   []Row
 }
 
-// NewMetrics registers everything that Descriptors lists.
-func NewMetrics() *Metrics {
+// NewMetrics registers everything that Descriptors lists, with the label host
+// unless that is empty: one that is held to a host is known by it, like that host's
+// exporter.
+func NewMetrics(host string) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
+	var registry prometheus.Registerer = m.Registry
+	if host != "" {
+		registry = prometheus.WrapRegistererWith(prometheus.Labels{"host": host}, registry)
+	}
 	d := map[string]Descriptor{}
 	for _, one := range Descriptors() {
 		d[one.Name] = one
 	}
 	counter := func(name string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: d[name].Help}, d[name].Labels)
-		m.Registry.MustRegister(v)
+		registry.MustRegister(v)
 		return v
 	}
 	gauge := func(name string) *prometheus.GaugeVec {
 		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: d[name].Help}, d[name].Labels)
-		m.Registry.MustRegister(v)
+		registry.MustRegister(v)
 		return v
 	}
 	histogram := func(name string, buckets []float64) prometheus.Histogram {
 		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: d[name].Help, Buckets: buckets})
-		m.Registry.MustRegister(h)
+		registry.MustRegister(h)
 		return h
 	}
 	m.ticks = counter(nameTicks)
@@ -100,7 +106,7 @@ func NewMetrics() *Metrics {
 	m.auditFailures = counter(nameAuditFailures).WithLabelValues()
 	m.reload = gauge(nameReload).WithLabelValues()
 	gauge(nameBuildInfo).WithLabelValues(version.Version, version.GetRevision(), runtime.Version()).Set(1)
-	m.Registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending]), decided: desc(d[nameDecided])},
+	registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending]), decided: desc(d[nameDecided])},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.dataAge.Set(math.NaN())

@@ -52,7 +52,7 @@ func kill(n int) audit.Record {
 
 // What Descriptors says is what is published, with these labels and types.
 func TestDescriptorsAreWhatIsPublished(t *testing.T) {
-	m := NewMetrics()
+	m := NewMetrics("")
 	m.Rules([]string{"surplus"}, 20, false)
 	m.Tick(exampleTick())
 	m.Killed(kill(1))
@@ -102,7 +102,7 @@ func series(t *testing.T, m *Metrics, name string) int {
 }
 
 func TestEveryCounterStartsAtZero(t *testing.T) {
-	m := NewMetrics()
+	m := NewMetrics("")
 	m.Rules([]string{"a", "b"}, 20, true)
 	if got, want := series(t, m, nameKills), 2*5*2*len(audit.Outcomes()); got != want {
 		t.Errorf("%d series of kills, want %d", got, want)
@@ -120,7 +120,7 @@ func TestEveryCounterStartsAtZero(t *testing.T) {
 }
 
 func TestReliefIsPublished(t *testing.T) {
-	m := NewMetrics()
+	m := NewMetrics("")
 	m.Rules([]string{"surplus", "other"}, 20, false)
 	m.Tick(exampleTick())
 	families, err := m.Registry.Gather()
@@ -173,7 +173,7 @@ func TestDistanceFromTheLine(t *testing.T) {
 }
 
 func TestRecentKillsAreBounded(t *testing.T) {
-	m := NewMetrics()
+	m := NewMetrics("")
 	for i := range 70 {
 		m.Killed(kill(i))
 	}
@@ -188,7 +188,7 @@ func TestRecentKillsAreBounded(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	store, reload := NewStore(), error(nil)
-	s := httptest.NewServer(Handler(Site{Store: store, Metrics: NewMetrics(), Now: func() time.Time { return at.Add(time.Minute) }, Reload: func() error { return reload }}))
+	s := httptest.NewServer(Handler(Site{Store: store, Metrics: NewMetrics(""), Now: func() time.Time { return at.Add(time.Minute) }, Reload: func() error { return reload }}))
 	defer s.Close()
 	fetch := func(method, path string) (int, string, http.Header) {
 		req, _ := http.NewRequest(method, s.URL+path, nil)

@@ -68,7 +68,7 @@ func TestStatusPage(t *testing.T) {
 	}
 	tick()
 	dryRun := false
-	server := httptest.NewServer(status.Handler(status.Site{Store: store, Metrics: status.NewMetrics(), Now: time.Now}))
+	server := httptest.NewServer(status.Handler(status.Site{Store: store, Metrics: status.NewMetrics(""), Now: time.Now}))
 	defer server.Close()
 	ended := make(chan struct{})
 	defer close(ended)

@@ -95,6 +95,38 @@ func TestManagerPublishes(t *testing.T) {
 	}
 }
 
+// TestHostLabel: where several hosts meet in one Prometheus, the label host has to be
+// on the manager's series as on the exporter's.
+func TestHostLabel(t *testing.T) {
+	none := "--docker.host=unix://" + filepath.Join(t.TempDir(), "none.sock")
+	for name, args := range map[string][]string{
+		"exporter": {"--source=kmod", "--source.kmod-file=" + filepath.Join(testutil.RepositoryRoot(t), "kmod", "schema", "samples", "full.json")},
+		"manager":  {"run", "--prometheus.url=http://" + testutil.FreeAddress(t), "--audit.file=" + filepath.Join(t.TempDir(), "audit.jsonl")},
+	} {
+		seen := 0
+		for family, f := range scrape(t, name, testutil.Build(t, "./"+name), append(args, none, "--host=box1")...) {
+			if !strings.HasPrefix(family, "estiba") {
+				continue
+			}
+			for _, sample := range f.GetMetric() {
+				host := ""
+				for _, l := range sample.GetLabel() {
+					if l.GetName() == "host" {
+						host = l.GetValue()
+					}
+				}
+				if seen++; host != "box1" {
+					t.Errorf("%s: %s has the host %q, want box1", name, family, host)
+					break
+				}
+			}
+		}
+		if seen < 20 {
+			t.Errorf("%s: only %d series", name, seen)
+		}
+	}
+}
+
 // published checks each family with the prefix, and not with the other one,
 // against the contract, and that what is always there is.
 func published(t *testing.T, families map[string]*dto.MetricFamily, prefix, not string) {
