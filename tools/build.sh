@@ -43,14 +43,14 @@ stale() {
 
 # compile builds the named programs of module $1. remove_all_sd drops the cloud
 # service discoveries: none is used here, and they are most of the compile
-# time. Files and static targets stay.
+# time. Files, HTTP and static targets stay, and Docker's own (enable_moby_sd).
 compile() {
     module=$1
     shift
     release=$(version "$module") packages=
     for name in "$@"; do packages="$packages $(upstream "$module")/cmd/$name"; done
     # shellcheck disable=SC2086
-    (cd "$module" && CGO_ENABLED=0 exec go build -tags remove_all_sd,netgo -trimpath \
+    (cd "$module" && CGO_ENABLED=0 exec go build -tags remove_all_sd,enable_moby_sd,netgo -trimpath \
         -ldflags "-s -w -X github.com/prometheus/common/version.Version=$release" -o "$out/" $packages)
     for name in "$@"; do stamp "$module" >"$out/.$name.stamp"; done
 }
