@@ -18,9 +18,9 @@ const (
 // ten seconds. README.md has the table.
 //
 // High cpu is a tenth to a fifth of a core: of a fleet of 60, seven or eight
-// are high cpu, which is a good core in all. The passes of high ram cost a few
-// tenths of a percent of a core: on a host with so much memory that 128 MiB
-// are less than 0.16 % of it, that still makes it high.
+// are high cpu, which is a good core in all. The passes of high ram cost a quarter
+// of a percent of a fast core, more of a slow one: on a host with so much memory
+// that 64 MiB are less than 0.16 % of it, that still makes it high.
 func parameters(r *rand.Rand, kind container.Kind, level Level) load.Params {
 	p := load.Params{Kind: kind}
 	high := level == High
@@ -33,7 +33,7 @@ func parameters(r *rand.Rand, kind container.Kind, level Level) load.Params {
 	case container.KindRAM:
 		p.Bytes, p.Rate = between(r, 4, 8)*64*kib, 0.1
 		if high {
-			p.Bytes, p.Rate = between(r, 8, 16)*8*mib, 1
+			p.Bytes, p.Rate = between(r, 8, 16)*8*mib, 8
 		}
 	case container.KindIO:
 		p.Bytes, p.Block, p.Rate = 64*kib, 512, 0.1

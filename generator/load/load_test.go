@@ -75,7 +75,7 @@ func TestLoadsAreRealAndDistinct(t *testing.T) {
 				t.Errorf("%s of CPU in %s, want about 15 %%", u.CPU, window)
 			}
 		}},
-		{load.Params{Kind: container.KindRAM, Bytes: 96 * mib, Rate: 1}, func(t *testing.T, u usage.Usage, _ func(int64) float64) {
+		{load.Params{Kind: container.KindRAM, Bytes: 96 * mib, Rate: 8}, func(t *testing.T, u usage.Usage, _ func(int64) float64) {
 			if u.RSS < 96*mib || u.RSS > 116*mib {
 				t.Errorf("%d MiB resident, want 96 and the program", u.RSS/mib)
 			}
