@@ -118,6 +118,11 @@ test-rules: ## rules, alerts and routes, with promtool and amtool
 	@tools/build.sh promtool amtool
 	ESTIBA_TEST_ALL=1 $(GO) test -count=1 ./test/prometheus/ ./test/contract/
 
+.PHONY: test-oldest
+test-oldest: ## the same, messages, history and dashboards with Prometheus 2.42 and Alertmanager 0.25 (as root)
+	@test/setup.sh
+	@test/oldest.sh
+
 .PHONY: test-compose
 test-compose: ## the stack in containers, started by a real compose, without an image registry
 	test/compose/run.sh

@@ -33,9 +33,7 @@ func TestNotifications(t *testing.T) {
 			if err := os.WriteFile(secret, []byte(hook), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, one := range stack.Integrations(config, "webhook_configs") {
-				one["url_file"] = secret
-			}
+			stack.WebhookAt(t, config, hook, secret)
 			stack.Impatient(config["route"].(map[string]any))
 		})
 		inAHurry(t, w.prometheusConfig(t))

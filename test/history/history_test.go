@@ -221,7 +221,11 @@ func TestAgent(t *testing.T) {
 	}
 	stack.RewriteYAML(t, h.config, s.to)
 	stack.RewriteYAML(t, h.config, eachSecond)
-	testutil.StartProcess(t, "agent", testutil.Tool(t, "prometheus"), "--agent", "--config.file="+h.config,
+	agent := "--agent"
+	if testutil.Before(t, testutil.Tool(t, "prometheus"), "3.0") {
+		agent = "--enable-feature=agent"
+	}
+	testutil.StartProcess(t, "agent", testutil.Tool(t, "prometheus"), agent, "--config.file="+h.config,
 		"--storage.agent.path="+filepath.Join(h.dir, "agent"), "--storage.remote.flush-deadline=1s", "--web.listen-address="+h.Prometheus)
 	s.gapless(t)
 }

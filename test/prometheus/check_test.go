@@ -43,6 +43,28 @@ func TestConfigurationIsAccepted(t *testing.T) {
 	run(t, dir, testutil.Tool(t, "amtool"), "check-config", "alertmanager.yml")
 }
 
+// TestExamplesAreAccepted looks at the examples for Prometheus; those for
+// Alertmanager are looked at in test/notifications.
+func TestExamplesAreAccepted(t *testing.T) {
+	promtool := testutil.Tool(t, "promtool")
+	for _, file := range files(t, "prometheus/examples/*.yml") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"check", "config", "--syntax-only", file}
+		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "receivers-"):
+			continue
+		case strings.HasPrefix(name, "agent"):
+			args = append(args, "--agent")
+		case strings.Contains("\n"+string(data), "\ngroups:"):
+			args = []string{"check", "rules", file}
+		}
+		run(t, ".", promtool, args...)
+	}
+}
+
 func TestRules(t *testing.T) {
 	promtool := testutil.Tool(t, "promtool")
 	for _, file := range files(t, "prometheus/tests/*.test.yml") {

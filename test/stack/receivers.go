@@ -68,6 +68,21 @@ func Integrations(config map[string]any, kind string) (list []map[string]any) {
 	return list
 }
 
+// WebhookAt has every webhook of the example post to url, which the file secret has.
+// A release that does not read it from there is told in the way that the example
+// tells.
+func WebhookAt(t *testing.T, config map[string]any, url, secret string) {
+	t.Helper()
+	direct := testutil.Before(t, testutil.Tool(t, "alertmanager"), "0.26")
+	for _, one := range Integrations(config, "webhook_configs") {
+		one["url_file"] = secret
+		if direct {
+			delete(one, "url_file")
+			one["url"] = url
+		}
+	}
+}
+
 // Inbox is what reached a receiver.
 type Inbox struct {
 	mu       sync.Mutex
