@@ -321,30 +321,3 @@ func parsePort(s string) (port uint32) {
 	}
 	return port
 }
-
-// Each variable a person can set is explained, with its default.
-func TestFileVariablesAreDocumented(t *testing.T) {
-	file, err := os.ReadFile(root + "/docker-compose.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := os.ReadFile(root + "/docs/compose.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	variable := regexp.MustCompile(`\$\{(ESTIBA_[A-Z_]+)(?::-([^}]*))?`)
-	seen := map[string]bool{}
-	for _, m := range variable.FindAllStringSubmatch(string(file), -1) {
-		if seen[m[1]] {
-			continue
-		}
-		seen[m[1]] = true
-		row := regexp.MustCompile("(?m)^\\| `" + m[1] + "` \\|.*$").FindString(string(doc))
-		if row == "" || !strings.Contains(row, "`"+m[2]+"`") && m[2] != "" {
-			t.Errorf("docs/compose.md has no row for %s with the default %q: %q", m[1], m[2], row)
-		}
-	}
-	if len(seen) < 20 {
-		t.Errorf("found only %d variables", len(seen))
-	}
-}
