@@ -10,21 +10,34 @@ var source = DataSource{Type: "prometheus", UID: DataSourceUID}
 // All returns the dashboards in the order of their menu.
 func All() []Dashboard { return []Dashboard{overview(), containerBoard(), manager(), stack()} }
 
+// here is the matcher of the hosts that were chosen; it stands in every selector.
+// Series without the label, those of a single host, match the choice of all.
+const here = `host=~"$host"`
+
+// hosts is the choice of hosts on top of each dashboard. Where no series carries the
+// label host, there is nothing to choose but all.
+func hosts() Variable {
+	const known = `query_result(group by (host) (last_over_time(estiba_containers[$__range])))`
+	return Variable{
+		Name: "host", Label: "Host", Type: "query", Datasource: source,
+		Definition: known, Query: VariableQuery{Query: known, RefID: "host"},
+		Regex: `/host="(?<value>[^"]+)"/`, Refresh: 2, Sort: 1,
+		Multi: true, IncludeAll: true, AllValue: ".*", Current: &Choice{Text: "All", Value: "$__all"},
+	}
+}
+
 func dashboard(slug, title, description string, variables []Variable, panels []Panel) Dashboard {
 	for i := range panels {
 		panels[i].ID = i + 1
-	}
-	if variables == nil {
-		variables = []Variable{}
 	}
 	return Dashboard{
 		UID: "estiba-" + slug, Title: "Estiba " + title, Description: description, Tags: []string{"estiba"},
 		SchemaVersion: 41, Version: 1, GraphTooltip: 1, Refresh: "5s",
 		Time: TimeRange{From: "now-15m", To: "now"}, Timezone: "browser",
 		Annotations: AnnotationList{List: []Annotation{kills("")}},
-		Templating:  VariableList{List: variables},
+		Templating:  VariableList{List: append([]Variable{hosts()}, variables...)},
 		Links: []DashboardLink{{Title: "Estiba", Type: "dashboards", Icon: "external link", Tags: []string{"estiba"},
-			KeepTime: true}},
+			KeepTime: true, IncludeVars: true}},
 		Panels: panels,
 	}
 }
@@ -35,9 +48,9 @@ func kills(of string) Annotation {
 	return Annotation{
 		// See-through: where many are removed, the marks must not hide the graph.
 		Name: "Removed by the manager", Datasource: source, Enable: true, IconColor: "rgba(255, 115, 131, 0.09)",
-		Expr: `estiba_manager_recent_kill_timestamp_seconds{mode="live", outcome="done"` + of + `} * 1000`, Step: "5s",
+		Expr: `estiba_manager_recent_kill_timestamp_seconds{mode="live", outcome="done", ` + here + of + `} * 1000`, Step: "5s",
 		TitleFormat: "{{name}} removed", TextFormat: "kind {{kind}}, rule {{rule}}, kill {{kill_id}}",
-		TagKeys: "kind,rule", UseValueForTime: true,
+		TagKeys: "kind,rule,host", UseValueForTime: true,
 	}
 }
 
@@ -186,6 +199,14 @@ func sorted(p Panel, column string) Panel {
 	return p
 }
 
+// linked makes a column's cells lead somewhere.
+func linked(column, title, url string) Override {
+	return Override{
+		Matcher:    Matcher{ID: "byName", Options: column},
+		Properties: []Property{{ID: "links", Value: []DataLink{{Title: title, URL: url}}}},
+	}
+}
+
 // table joins instant queries by the label key. labels is an expression whose
 // labels are columns, one or more of them. A cell without a value is a dash:
 // what is said of an empty table has to be a row, see orRow.
@@ -271,7 +292,19 @@ func orRow(expr, key, label, text string) string {
 // that a graph has n lines, whoever comes and goes; topk alone has n lines at
 // each moment, and other ones at the next.
 func busiest(n int, metric string) string {
+	metric += "{" + here + "}"
 	return fmt.Sprintf(`%s and topk(%d, sum_over_time(%s[$__range] @ end()))`, metric, n, metric)
+}
+
+// hosted puts the host in front of a label, as box1/name, where there is one.
+func hosted(expr, label string) string {
+	return fmt.Sprintf(`label_replace(label_join(%s, "%s", "/", "host", "%s"), "%s", "$1", "%s", "/(.*)")`, expr, label, label, label, label)
+}
+
+// keyed gives each series the label key, which tells a row from the others in a
+// table's joins: hosts may have the same address, and even the same container.
+func keyed(expr, label string) string {
+	return fmt.Sprintf(`label_join(%s, "key", "/", "host", "%s")`, expr, label)
 }
 
 // named puts the id in place of a name that is not known.

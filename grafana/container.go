@@ -4,14 +4,14 @@ package grafana
 func containerBoard() Dashboard {
 	const gone = "the container may be gone, or have none of it"
 	may := func(p Panel) Panel { return empty(p, "not known", gone) }
+	const known = `query_result(group by (id, name) (last_over_time(estiba_container_info{` + here + `}[$__range])))`
 	id := Variable{
 		Name: "id", Label: "Container", Type: "query", Datasource: source,
-		Definition: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`,
-		Query:      VariableQuery{Query: `query_result(group by (id, name) (last_over_time(estiba_container_info[$__range])))`, RefID: "id"},
+		Definition: known, Query: VariableQuery{Query: known, RefID: "id"},
 		// Grafana writes a series as {id="…",name="…"}; an unknown name is left out.
 		Regex: `/id="(?<value>[^"]+)"(?:,\s*name="(?<text>[^"]+)")?/`, Refresh: 2, Sort: 1,
 	}
-	const sel = `{id="$id"}`
+	const sel = `{id="$id", ` + here + `}`
 	of := func(metric string) string { return "sum by (id) (" + metric + sel + ")" }
 	rate := func(metric string) string { return "sum by (id) (rate(" + metric + sel + "[$__rate_interval]))" }
 
@@ -24,16 +24,16 @@ func containerBoard() Dashboard {
 
 	board := dashboard("container", "Container", "One container: what it uses against what it may.", []Variable{id}, []Panel{
 		may(word(at(0, 0, 4, 5), "Class", "Low: at most 0.09 % of a core and 0.16 % of the host's memory; high otherwise.", "class",
-			`estiba:container_class{id="$id"}`)),
+			`estiba:container_class`+sel)),
 		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
-			`estiba:container_kind{id="$id"}`)),
-		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info{id="$id"}`)),
-		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds{id="$id"})`, base("text"))),
+			`estiba:container_kind`+sel)),
+		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info`+sel)),
+		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds`+sel+`)`, base("text"))),
 		may(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit; nothing without a limit.", "percentunit",
-			`max(estiba_container_memory_rss_bytes{id="$id"} / (estiba_container_memory_limit_bytes{id="$id"} > 0))`,
+			`max(estiba_container_memory_rss_bytes`+sel+` / (estiba_container_memory_limit_bytes`+sel+` > 0))`,
 			base("green"), from(0.8, "orange"), from(0.9, "red"))),
 		empty(stat(at(20, 0, 4, 5), "OOM kills", "Processes of it that the kernel killed for want of memory.", "none",
-			`round(sum(increase(estiba_container_oom_kills_total{id="$id"}[$__range])))`, base("green"), from(1, "red")),
+			`round(sum(increase(estiba_container_oom_kills_total`+sel+`[$__range])))`, base("green"), from(1, "red")),
 			"not known", "not every host counts them"),
 
 		may(graph(at(0, 5, 12, 9), "CPU", "Share of one core, in user and kernel mode, and the time it waited because its quota was used up.", "percentunit",
@@ -54,7 +54,7 @@ func containerBoard() Dashboard {
 			"processes", of("estiba_container_processes"),
 			"threads", of("estiba_container_threads"))),
 		may(kinds(graph(at(12, 22, 12, 8), "Kind", "What it does, divided by what counts as doing it: from 1 on it behaves as that kind, the largest wins.", "none",
-			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio{id="$id"})`))),
+			"{{kind}}", `max by (kind) (estiba:container_kind_strength:ratio`+sel+`)`))),
 	})
 	// Here only its own removal is a mark.
 	board.Annotations.List = []Annotation{kills(`, id="$id"`)}

@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -186,10 +188,20 @@ func contains(list []string, s string) bool {
 func parse(t *testing.T, name, expr string) parser.Expr {
 	t.Helper()
 	e, err := parser.NewParser(parser.Options{}).ParseExpr(
-		strings.NewReplacer("$__rate_interval", "20s", "$__range", "15m", "$id", "0123456789ab").Replace(expr))
+		strings.NewReplacer("$__rate_interval", "20s", "$__range", "15m", "$id", "0123456789ab", "$host", anyHost).Replace(expr))
 	if err != nil {
 		t.Errorf("%s: %s: %v", name, expr, err)
 		return nil
 	}
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok && !strings.HasSuffix(name, "/$host") &&
+			!slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == "host" && m.Value == anyHost }) {
+			t.Errorf("%s: %s is not held to the hosts that were chosen", name, s)
+		}
+		return nil
+	})
 	return e
 }
+
+// anyHost is the choice of all hosts.
+const anyHost = ".*"

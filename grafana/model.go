@@ -69,6 +69,14 @@ type Variable struct {
 	Sort       int           `json:"sort"`    // 1: alphabetical
 	Multi      bool          `json:"multi"`
 	IncludeAll bool          `json:"includeAll"`
+	AllValue   string        `json:"allValue,omitempty"` // what all stands for
+	Current    *Choice       `json:"current,omitempty"`  // what is chosen at first
+}
+
+// Choice is a value of a variable.
+type Choice struct {
+	Text  string `json:"text"`
+	Value string `json:"value"`
 }
 
 // VariableQuery is a query_result(…) over one PromQL expression.

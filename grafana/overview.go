@@ -12,69 +12,71 @@ var (
 func overview() Dashboard {
 	const none = "no container"
 	top := func(n int, metric string) string {
-		return orZero(named("max by (host, id, name) ("+busiest(n, metric)+")"), none)
+		return orZero(hosted(named("max by (host, id, name) ("+busiest(n, metric)+")"), "name"), none)
 	}
+	// What else is known of the containers, by the key of their rows.
+	labels := func(which, metric string) string {
+		return "group by (key, " + which + ") (" + keyed(metric+"{"+here+"}", "id") + ")"
+	}
+	value := func(metric string) string { return "max by (key) (" + keyed(metric+"{"+here+"}", "id") + ")" }
 	containers := table(at(0, 13, 24, 12), "Containers now",
 		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it. Decision and reason are the manager's at its last tick.",
-		"id",
+		"key",
 		[]string{
-			orRow(named(`group by (id, name, image, managed, protected) (estiba_container_info)`), "id", "name", "no container runs"),
-			`group by (id, kind) (estiba:container_kind)`,
-			`group by (id, observed) (estiba:container_kind_mismatch)`,
-			`group by (id, class) (estiba:container_class)`,
-			`group by (id, decision, reason) (estiba_manager_container_decision)`,
+			keyed(orRow(named(`group by (host, id, name, image, managed, protected) (estiba_container_info{`+here+`})`), "id", "name", "no container runs"), "id"),
+			labels("kind", "estiba:container_kind"),
+			labels("observed", "estiba:container_kind_mismatch"),
+			labels("class", "estiba:container_class"),
+			labels("decision, reason", "estiba_manager_container_decision"),
 		},
 		[]column{
-			{title: "Name", label: "name", width: 170}, {title: "Id", label: "id", width: 118}, {title: "Image", label: "image", width: 115},
+			{title: "Name", label: "name", width: 170}, {title: "Host", label: "host"}, {title: "Id", label: "id", width: 118}, {title: "Image", label: "image", width: 115},
 			{title: "Class", label: "class", words: classWords, width: 62}, {title: "Kind", label: "kind", words: kindWords, width: 62},
 			{title: "Behaves as", label: "observed", words: kindWords, width: 92},
 			{title: "Decision", label: "decision", words: decisionWords, width: 82}, {title: "Reason", label: "reason", width: 110},
 			{title: "Managed", label: "managed", words: yesOrDash, width: 85}, {title: "Protected", label: "protected", words: yesOrDash, width: 88},
-			{title: "CPU", expr: `max by (id) (estiba:container_cpu_usage:percent)`, unit: "percent", width: 75},
-			{title: "Memory", expr: `max by (id) (estiba_container_memory_rss_bytes)`, unit: "bytes", width: 88},
-			{title: "Memory %", expr: `max by (id) (estiba:container_memory_usage:percent)`, unit: "percent", width: 92},
-			{title: "Disk", expr: `max by (id) (estiba:container_disk_io:bytes_rate30s)`, unit: "binBps", width: 95},
-			{title: "I/O", expr: `max by (id) (estiba:container_io_activity:rate30s)`, unit: "ops", width: 100},
-			{title: "Network", expr: `max by (id) (estiba:container_network:bytes_rate30s)`, unit: "binBps", width: 90},
-			{title: "Age", expr: `time() - max by (id) (estiba_container_start_time_seconds)`, unit: "s"},
+			{title: "CPU", expr: value("estiba:container_cpu_usage:percent"), unit: "percent", width: 75},
+			{title: "Memory", expr: value("estiba_container_memory_rss_bytes"), unit: "bytes", width: 88},
+			{title: "Memory %", expr: value("estiba:container_memory_usage:percent"), unit: "percent", width: 92},
+			{title: "Disk", expr: value("estiba:container_disk_io:bytes_rate30s"), unit: "binBps", width: 95},
+			{title: "I/O", expr: value("estiba:container_io_activity:rate30s"), unit: "ops", width: 100},
+			{title: "Network", expr: value("estiba:container_network:bytes_rate30s"), unit: "binBps", width: 90},
+			{title: "Age", expr: "time() - " + value("estiba_container_start_time_seconds"), unit: "s"},
 		})
 	containers = sorted(containers, "CPU")
 	containers.MayBeEmpty = "no container may run"
 	containers.Targets[2].MayBeEmpty = "no container may contradict its declared kind"
 	containers.Targets[4].MayBeEmpty = "the last tick may not have decided"
-	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, Override{
-		Matcher: Matcher{ID: "byName", Options: "Name"},
-		Properties: []Property{{ID: "links", Value: []DataLink{{Title: "this container",
-			URL: "/d/estiba-container/estiba-container?var-id=${__data.fields.Id}&${__url_time_range}"}}}},
-	})
+	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, linked("Name", "this container",
+		"/d/estiba-container/estiba-container?var-id=${__data.fields.Id}&${__url_time_range}"))
 	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told. Each has a runbook in docs/runbooks.",
 		"alertname", nil,
 		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "severity", words: []wordFor{{"critical", "critical", "red"}, {"warning", "warning", "orange"}, {"info", "info", "blue"}}}, {title: "About", label: "subject"},
-			{title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
+			{title: "Host", label: "host"}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
 			{title: "Firing for", unit: "s",
-				expr: orRow(`time() - max by (alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog"})`,
+				expr: orRow(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`,
 					"alertname", "alertname", "nothing fires")}})
 	alerts = sorted(alerts, "Severity")
 	alerts.MayBeEmpty = "nothing may fire"
 
 	return dashboard("overview", "Overview", "Every container of every host: what it uses, what it is, what became of it.", nil, []Panel{
-		count(at(0, 0, 3, 4), "Containers", "Containers that run.", `sum(estiba_containers) or vector(0)`),
+		count(at(0, 0, 3, 4), "Containers", "Containers that run.", `sum(estiba_containers{`+here+`}) or vector(0)`),
 		count(at(3, 0, 3, 4), "High", "Containers of class high: more than 0.09 % of a core or 0.16 % of the host's memory. The class is known after 30 s.",
-			`count(estiba:container_class{class="high"}) or vector(0)`),
+			`count(estiba:container_class{class="high", `+here+`}) or vector(0)`),
 		count(at(6, 0, 3, 4), "Low", "Containers of class low: at most 0.09 % of a core and 0.16 % of the host's memory. The class is known after 30 s.",
-			`count(estiba:container_class{class="low"}) or vector(0)`),
+			`count(estiba:container_class{class="low", `+here+`}) or vector(0)`),
 		count(at(9, 0, 3, 4), "Managed", "Containers labelled estiba.managed=true: the only ones that the manager may remove.",
-			`count(estiba_container_info{managed="true"}) or vector(0)`),
+			`count(estiba_container_info{managed="true", `+here+`}) or vector(0)`),
 		count(at(12, 0, 3, 4), "Removed in 1 h", "Containers that the manager removed in the last hour.",
-			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome="done"}[1h]))) or vector(0)`),
+			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome="done", `+here+`}[1h]))) or vector(0)`),
 		stat(at(15, 0, 3, 4), "Host CPU", "Share of all cores that is not idle.", "percentunit",
-			`1 - sum(rate(estiba_host_cpu_seconds_total{mode=~"idle|iowait"}[$__rate_interval])) / sum(estiba_host_cpus)`,
+			`1 - sum(rate(estiba_host_cpu_seconds_total{mode=~"idle|iowait", `+here+`}[$__rate_interval])) / sum(estiba_host_cpus{`+here+`})`,
 			base("green"), from(0.8, "orange"), from(0.95, "red")),
 		stat(at(18, 0, 3, 4), "Host memory", "Share of memory that is not available to a new program.", "percentunit",
-			`1 - sum(estiba_host_memory_available_bytes) / sum(estiba_host_memory_total_bytes)`,
+			`1 - sum(estiba_host_memory_available_bytes{`+here+`}) / sum(estiba_host_memory_total_bytes{`+here+`})`,
 			base("green"), from(0.85, "orange"), from(0.95, "red")),
 		stat(at(21, 0, 3, 4), "Alerts", "Alerts that fire and are not mere information.", "none",
-			`count(ALERTS{alertstate="firing", severity=~"warning|critical"}) or vector(0)`,
+			`count(ALERTS{alertstate="firing", severity=~"warning|critical", `+here+`}) or vector(0)`,
 			base("green"), from(1, "red")),
 
 		listed(graph(at(0, 4, 12, 9), "CPU", "Percent of one core, over 30 s, of the ten that used most of it in the time shown. Marks are removals by the manager.", "percent",
@@ -89,9 +91,9 @@ func overview() Dashboard {
 		graph(at(16, 25, 8, 8), "Network", "Bytes a second received and sent, over 30 s, of the six with most in the time shown.", "binBps",
 			"{{name}}", top(6, "estiba:container_network:bytes_rate30s")),
 		kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
-			"{{kind}}", `count by (kind) (estiba:container_kind) or on () label_replace(vector(0), "kind", "none", "", "")`))),
+			"{{kind}}", `count by (kind) (estiba:container_kind{`+here+`}) or on () label_replace(vector(0), "kind", "none", "", "")`))),
 		painted(painted(painted(stacked(graph(at(12, 33, 12, 8), "Containers by class", "Running containers by class, which is known after 30 s.", "none",
-			"{{class}}", `count by (class) (estiba:container_class) or on () label_replace(vector(0), "class", "none", "", "")`)), "high", "orange"), "low", "green"), "none", "text"),
+			"{{class}}", `count by (class) (estiba:container_class{`+here+`}) or on () label_replace(vector(0), "class", "none", "", "")`)), "high", "orange"), "low", "green"), "none", "text"),
 		alerts,
 	})
 }

@@ -67,10 +67,11 @@ const says = (want, text) => (want instanceof RegExp ? want.test(text) : want ==
 export function* check(name, width, seen) {
   yield ['the page', seen.failed];
   if (seen.failed) return;
+  yield ['hosts', seen.panels.some((p) => p.headers?.includes('Host')) && 'a table has a column Host, and there is one host without a name'];
   yield ['the console', seen.troubles[0]];
   yield ['the width', seen.width > width && `the page is ${seen.width} pixels wide`];
-  for (const [variable, { value, of }] of Object.entries(seen.chosen)) {
-    yield [`$${variable}`, (!value && 'nothing could be chosen') || (of < 4 && `only ${of} choices`)];
+  for (const [variable, { text, value, of }] of Object.entries(seen.chosen)) {
+    yield [`$${variable}`, (!value && 'nothing could be chosen') || (text !== 'All' && of < 4 && `only ${of} choices`)];
   }
   const left = new Set(Object.keys(wants[name]));
   for (const panel of seen.panels) {

@@ -94,7 +94,7 @@ func CheckAgainst(ctx context.Context, promURL string) ([]Answer, error) {
 	if len(containers) > 0 {
 		id = containers[0].Metric["id"]
 	}
-	fill := strings.NewReplacer("$__rate_interval", "20s", "$__range", "5m", "$id", id)
+	fill := strings.NewReplacer("$__rate_interval", "20s", "$__range", "5m", "$id", id, "$host", ".*")
 	var answers []Answer
 	for _, q := range Queries() {
 		a := Answer{Query: q, Asked: fill.Replace(q.Expr)}

@@ -30,6 +30,8 @@ export interface Variable {
   query: { query: string; refId: string };
   regex: string;
   sort: number;
+  includeAll: boolean;
+  allValue?: string;
 }
 
 export interface Annotation {

@@ -29,7 +29,7 @@ interface Drawn {
   chosen: Record<string, { text: string; value: string; of: number }>;
 }
 
-/** choose runs the variable's query and takes the asked or the first value. */
+/** choose runs the variable's query and takes the asked value, else all, else the first one. */
 async function choose(v: Variable, values: Values) {
   const source = { metadataRequest: async (path: string, params: any) => ({ data: { data: await ask(path, params) } }) };
   const found = await new PrometheusMetricFindQuery(source as any, interpolate(v.query.query, values)).process(range);
@@ -39,6 +39,9 @@ async function choose(v: Variable, values: Values) {
     return groups?.value || groups?.text ? [{ value: groups.value ?? groups.text!, text: groups.text ?? groups.value! }] : [];
   });
   const wanted = asked.get(`var-${v.name}`);
+  if (v.includeAll && !wanted) {
+    return { text: 'All', value: v.allValue ?? '', of: options.length };
+  }
   const chosen = options.find((o) => o.value === wanted || o.text === wanted) ?? (wanted ? undefined : options[0]);
   return { ...(chosen ?? { value: '', text: '' }), of: options.length };
 }
