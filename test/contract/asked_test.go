@@ -191,7 +191,7 @@ func asked(t *testing.T) []expression {
 			}
 		}
 	}
-	load("prometheus/rules/*.yml", func(file string, data []byte) error {
+	rules := func(file string, data []byte) error {
 		var content struct {
 			Groups []struct {
 				Rules []struct{ Record, Alert, Expr string }
@@ -206,7 +206,9 @@ func asked(t *testing.T) []expression {
 			}
 		}
 		return nil
-	})
+	}
+	load("prometheus/rules/*.yml", rules)
+	load("prometheus/examples/fleet/*.rules.yml", rules)
 	load("manager/policies/*.yml", func(file string, data []byte) error {
 		var content struct {
 			Rules []struct{ Name, Query string }

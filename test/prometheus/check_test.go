@@ -65,6 +65,19 @@ func TestExamplesAreAccepted(t *testing.T) {
 	}
 }
 
+// TestFleetExamplesAreAccepted looks at whole configurations, with the files they name.
+func TestFleetExamplesAreAccepted(t *testing.T) {
+	for _, file := range files(t, "prometheus/examples/fleet/*.yml") {
+		base := filepath.Base(file)
+		switch {
+		case strings.HasSuffix(base, ".rules.yml"):
+			run(t, filepath.Dir(file), testutil.Tool(t, "promtool"), "check", "rules", base)
+		case base != "hosts.yml": // which scrape-file.yml reads
+			run(t, filepath.Dir(file), testutil.Tool(t, "promtool"), "check", "config", base)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	promtool := testutil.Tool(t, "promtool")
 	for _, file := range files(t, "prometheus/tests/*.test.yml") {
@@ -84,7 +97,7 @@ type rule struct {
 func rules(t *testing.T) []rule {
 	t.Helper()
 	var all []rule
-	for _, file := range files(t, "prometheus/rules/*.rules.yml") {
+	for _, file := range append(files(t, "prometheus/rules/*.rules.yml"), files(t, "prometheus/examples/fleet/*.rules.yml")...) {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
