@@ -3,6 +3,7 @@ package contract
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -274,5 +275,35 @@ func equal(t *testing.T, what string, got, want map[string]bool) {
 	sort.Strings(lines)
 	for _, line := range lines {
 		t.Errorf("%s: %s", what, line)
+	}
+}
+
+// TestRemoteWriteSendsWhatIsShown compares what a host sends to a central store with
+// what the dashboards ask there.
+func TestRemoteWriteSendsWhatIsShown(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(testutil.RepositoryRoot(t), "prometheus", "examples", "remote-write.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		RemoteWrite []struct {
+			Keep []struct{ Regex, Action string } `yaml:"write_relabel_configs"`
+		} `yaml:"remote_write"`
+	}
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		t.Fatal(err)
+	}
+	if len(config.RemoteWrite) != 1 || len(config.RemoteWrite[0].Keep) != 1 || config.RemoteWrite[0].Keep[0].Action != "keep" {
+		t.Fatalf("want one rule that keeps: %+v", config)
+	}
+	sent := regexp.MustCompile("^(?:" + config.RemoteWrite[0].Keep[0].Regex + ")$")
+	for _, q := range prometheus.Queries() {
+		used := map[string]bool{}
+		check(expression{q.Panel, q.Expr}, map[string]map[string]bool{}, used)
+		for name := range used {
+			if !sent.MatchString(name) {
+				t.Errorf("%s, %s: %s is not sent to a central store", q.Dashboard, q.Panel, name)
+			}
+		}
 	}
 }

@@ -85,8 +85,13 @@ func (a Answer) Empty() bool { return a.Err == nil && a.Series == 0 && a.MayBeEm
 // query of every dashboard, with $id set to a container that runs, over the
 // last five minutes. The error says that Prometheus could not be asked at all.
 func CheckAgainst(ctx context.Context, promURL string) ([]Answer, error) {
+	return CheckHost(ctx, promURL, ".*")
+}
+
+// CheckHost does so with a host chosen, or with the hosts that a pattern matches.
+func CheckHost(ctx context.Context, promURL, host string) ([]Answer, error) {
 	c := client{url: strings.TrimSuffix(promURL, "/")}
-	containers, err := c.ask(ctx, `topk(1, max by (id) (estiba:container_cpu_usage:percent))`, false)
+	containers, err := c.ask(ctx, fmt.Sprintf(`topk(1, max by (id) (estiba:container_cpu_usage:percent{host=~%q}))`, host), false)
 	if err != nil {
 		return nil, fmt.Errorf("look for a container to show: %w", err)
 	}
@@ -94,7 +99,7 @@ func CheckAgainst(ctx context.Context, promURL string) ([]Answer, error) {
 	if len(containers) > 0 {
 		id = containers[0].Metric["id"]
 	}
-	fill := strings.NewReplacer("$__rate_interval", "20s", "$__range", "5m", "$id", id, "$host", ".*")
+	fill := strings.NewReplacer("$__rate_interval", "20s", "$__range", "5m", "$id", id, "$host", host)
 	var answers []Answer
 	for _, q := range Queries() {
 		a := Answer{Query: q, Asked: fill.Replace(q.Expr)}
