@@ -11,7 +11,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/estiba/estiba/generator/batch"
-	"github.com/estiba/estiba/generator/fleet"
+	"github.com/estiba/estiba/generator/herd"
 	"github.com/estiba/estiba/generator/image"
 	"github.com/estiba/estiba/generator/lock"
 	"github.com/estiba/estiba/internal/dockerclient"
@@ -26,7 +26,7 @@ type app struct {
 	settings settings
 	logger   log.Logger
 	docker   *dockerclient.Client
-	fleet    fleet.Fleet
+	herd     herd.Herd
 	batches  int // drawn so far
 }
 
@@ -39,7 +39,7 @@ func newApp(s settings, logger log.Logger) (*app, error) {
 		settings: s,
 		logger:   logger,
 		docker:   docker,
-		fleet: fleet.Fleet{
+		herd: herd.Herd{
 			Engine: docker, Logger: logger, Name: s.Name,
 			Image: s.Image, Own: isOwn(s.Image), Lifetime: s.Lifetime, Max: s.Max,
 		},
@@ -69,7 +69,7 @@ func (a *app) run(ctx context.Context) error {
 			return nil
 		case errors.Is(err, image.ErrDynamic):
 			return err // no later batch can be better
-		case err != nil && !errors.Is(err, fleet.ErrPartial):
+		case err != nil && !errors.Is(err, herd.ErrPartial):
 			level.Error(a.logger).Log("msg", "no batch", "retry_in", a.settings.Interval, "err", err)
 		}
 		select {
@@ -93,8 +93,8 @@ func (a *app) once(ctx context.Context) error {
 // clean removes what this generator made. It takes no lock: it is also for
 // the moment when a run hangs.
 func (a *app) clean(ctx context.Context) error {
-	n, err := a.fleet.Clean(ctx)
-	if err != nil && !errors.Is(err, fleet.ErrPartial) {
+	n, err := a.herd.Clean(ctx)
+	if err != nil && !errors.Is(err, herd.ErrPartial) {
 		return err
 	}
 	noun := "containers"
@@ -120,7 +120,7 @@ func (a *app) batch(ctx context.Context) error {
 	// Counted before the outcome is known, so that the batch of a given number
 	// is the same whatever happened to those before it.
 	a.batches++
-	return a.fleet.Create(ctx, batch.New(random, a.settings.Batch))
+	return a.herd.Create(ctx, batch.New(random, a.settings.Batch))
 }
 
 // ping tells in a short time and a short sentence that the Engine is away.

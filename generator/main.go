@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
-	"github.com/estiba/estiba/generator/fleet"
+	"github.com/estiba/estiba/generator/herd"
 	"github.com/estiba/estiba/generator/load"
 	"github.com/estiba/estiba/generator/lock"
 	"github.com/estiba/estiba/internal/logging"
@@ -64,7 +64,7 @@ func execute(ctx context.Context, args []string) int {
 	case errors.Is(err, lock.ErrHeld):
 		level.Warn(logger).Log("msg", "nothing done: this generator is already running", "err", err)
 		return exitLocked
-	case errors.Is(err, fleet.ErrPartial):
+	case errors.Is(err, herd.ErrPartial):
 		level.Error(logger).Log("msg", "not all was done", "err", err)
 		return exitFailed
 	}

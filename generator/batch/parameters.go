@@ -17,7 +17,7 @@ const (
 // there is something to rank; low ones do a little of their kind's work every
 // ten seconds. README.md has the table.
 //
-// High cpu is a tenth to a fifth of a core: of a fleet of 60, seven or eight
+// High cpu is a tenth to a fifth of a core: of 60 containers, seven or eight
 // are high cpu, which is a good core in all. The passes of high ram cost a quarter
 // of a percent of a fast core, more of a slow one: on a host with so much memory
 // that 64 MiB are less than 0.16 % of it, that still makes it high.

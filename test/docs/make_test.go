@@ -144,3 +144,34 @@ func TestMakeCallsAreFound(t *testing.T) {
 		}
 	}
 }
+
+// TestSuitesAreListed wants a row in CONTRIBUTING.md for each suite of tests,
+// which says whether .ci/run has it.
+func TestSuitesAreListed(t *testing.T) {
+	tr := readTree(t)
+	root, _ := tr.makefile(t, ".")
+	inCI := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^suite make ([a-z-]+)`).FindAllStringSubmatch(tr.read(t, ".ci/run"), -1) {
+		inCI[m[1]] = true
+	}
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `make ([a-z-]+)` \\| (yes|no) \\|").FindAllStringSubmatch(tr.read(t, "CONTRIBUTING.md"), -1) {
+		rows[m[1]] = m[2]
+	}
+	for target := range root.targets {
+		if !strings.HasPrefix(target, "test") && !inCI[target] {
+			continue
+		}
+		want := "no"
+		if inCI[target] {
+			want = "yes"
+		}
+		if rows[target] != want {
+			t.Errorf("CONTRIBUTING.md: the row of `make %s` says %q to .ci/run, want %q", target, rows[target], want)
+		}
+		delete(rows, target)
+	}
+	for target := range rows {
+		t.Errorf("CONTRIBUTING.md has a row for `make %s`, which is no suite", target)
+	}
+}

@@ -60,6 +60,14 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: there is no runbook %s", r.Alert, book)
 			continue
 		}
+		// "Fires at once" or "Fires after 2m", as a person at night reads it first.
+		when := "Fires after " + r.For
+		if r.For == "0s" {
+			when = "Fires at once"
+		}
+		if head := fmt.Sprintf("\nSeverity: %s. %s", r.Labels["severity"], when); !strings.Contains(tr.read(t, book), head) {
+			t.Errorf("%s does not say %q", book, strings.TrimSpace(head))
+		}
 		_, meaning, _ := strings.Cut(tr.read(t, book), "\n## Meaning\n")
 		meaning, _, _ = strings.Cut(strings.TrimSpace(meaning), "\n\n")
 		fmt.Fprintf(&alerts, "| [%s](runbooks/%s) | %s | %s | %s |\n", r.Alert, path.Base(book), r.Labels["severity"], r.For, cell(meaning))

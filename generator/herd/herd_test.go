@@ -1,4 +1,4 @@
-package fleet
+package herd
 
 import (
 	"bytes"
@@ -91,10 +91,10 @@ func mine() map[string]string {
 	return map[string]string{container.LabelManaged: "true", container.LabelGenerator: "g"}
 }
 
-func testFleet() (*Fleet, *faulty, *bytes.Buffer) {
+func testFleet() (*Herd, *faulty, *bytes.Buffer) {
 	e := &faulty{containers: map[string]dockerclient.Container{}, failCreate: map[string]bool{}, failStart: map[string]bool{}}
 	var out bytes.Buffer
-	return &Fleet{Engine: e, Logger: log.NewLogfmtLogger(&out), Name: "g", Image: "estiba/stress", Own: true, Lifetime: time.Minute, Max: 60}, e, &out
+	return &Herd{Engine: e, Logger: log.NewLogfmtLogger(&out), Name: "g", Image: "estiba/stress", Own: true, Lifetime: time.Minute, Max: 60}, e, &out
 }
 
 func TestOneFailureDoesNotStopTheBatch(t *testing.T) {

@@ -1,6 +1,6 @@
-// Package fleet makes a generator's containers on a Docker Engine, counts
+// Package herd makes a generator's containers on a Docker Engine, counts
 // them, and removes them: those that carry its name and no others.
-package fleet
+package herd
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// Engine is what a Fleet needs of a Docker Engine.
+// Engine is what a Herd needs of a Docker Engine.
 type Engine interface {
 	List(ctx context.Context, o dockerclient.ListOptions) ([]dockerclient.Container, error)
 	Create(ctx context.Context, s dockerclient.Spec) (string, error)
@@ -25,8 +25,8 @@ type Engine interface {
 	Remove(ctx context.Context, id string) error
 }
 
-// Fleet is all containers of one generator.
-type Fleet struct {
+// Herd is all containers of one generator.
+type Herd struct {
 	Engine   Engine
 	Logger   log.Logger
 	Name     string        // the generator's, in the label estiba.generator
@@ -45,11 +45,11 @@ const callTimeout = time.Minute
 var ErrPartial = errors.New("some containers failed")
 
 // owned are the labels that every container of this generator has.
-func (f *Fleet) owned() []string {
+func (f *Herd) owned() []string {
 	return []string{container.LabelManaged + "=true", container.LabelGenerator + "=" + f.Name}
 }
 
-func (f *Fleet) list(ctx context.Context) ([]dockerclient.Container, error) {
+func (f *Herd) list(ctx context.Context) ([]dockerclient.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return f.Engine.List(ctx, dockerclient.ListOptions{All: true, Labels: f.owned()})
@@ -60,7 +60,7 @@ func (f *Fleet) list(ctx context.Context) ([]dockerclient.Container, error) {
 // errors.Is(err, ErrPartial) tells that there were such. It must run under
 // the generator's lock: containers of its own that were created and never
 // started are taken for leftovers of a run that was killed, and removed.
-func (f *Fleet) Create(ctx context.Context, b batch.Batch) error {
+func (f *Herd) Create(ctx context.Context, b batch.Batch) error {
 	found, err := f.list(ctx)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (f *Fleet) Create(ctx context.Context, b batch.Batch) error {
 }
 
 // createOne leaves nothing behind when it fails.
-func (f *Fleet) createOne(ctx context.Context, batchID string, item batch.Item) error {
+func (f *Herd) createOne(ctx context.Context, batchID string, item batch.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	id, err := f.Engine.Create(ctx, f.spec(batchID, item))
@@ -121,7 +121,7 @@ func (f *Fleet) createOne(ctx context.Context, batchID string, item batch.Item) 
 }
 
 // spec is the whole description of a container.
-func (f *Fleet) spec(batchID string, item batch.Item) dockerclient.Spec {
+func (f *Herd) spec(batchID string, item batch.Item) dockerclient.Spec {
 	p := item.Params
 	onDisk := p.Kind == container.KindIO || p.Kind == container.KindDisk
 	s := dockerclient.Spec{
@@ -161,7 +161,7 @@ func (f *Fleet) spec(batchID string, item batch.Item) dockerclient.Spec {
 
 // removeLeftover removes what can never run again. Failing is no harm: the
 // next batch tries once more.
-func (f *Fleet) removeLeftover(ctx context.Context, c dockerclient.Container) {
+func (f *Herd) removeLeftover(ctx context.Context, c dockerclient.Container) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := f.Engine.Remove(ctx, c.ID); err != nil {

@@ -1,4 +1,4 @@
-package fleet
+package herd
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const (
 // returns how many are gone. Those that somebody else is removing meanwhile
 // are waited for and counted. errors.Is(err, ErrPartial) tells that some are
 // still there; each failure was logged.
-func (f *Fleet) Clean(ctx context.Context) (int, error) {
+func (f *Herd) Clean(ctx context.Context) (int, error) {
 	found, err := f.list(ctx)
 	if err != nil {
 		return 0, err
@@ -70,7 +70,7 @@ func (f *Fleet) Clean(ctx context.Context) (int, error) {
 	}
 }
 
-func (f *Fleet) removeOne(ctx context.Context, c dockerclient.Container) {
+func (f *Herd) removeOne(ctx context.Context, c dockerclient.Container) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := f.Engine.Remove(ctx, c.ID)
