@@ -48,13 +48,25 @@ func cell(text string) string {
 // above them, alerts with the first paragraph of their runbooks.
 func TestRules(t *testing.T) {
 	tr := readTree(t)
-	var recorded, alerts strings.Builder
+	var recorded strings.Builder
 	recorded.WriteString("| series | labels | meaning |\n|---|---|---|\n")
 	for _, row := range recordings(t, tr) {
 		recorded.WriteString(row + "\n")
 	}
-	alerts.WriteString("| alert | severity | after | meaning |\n|---|---|---|---|\n")
-	for _, r := range rules(t, tr, "prometheus/rules/alerts.rules.yml") {
+	made := map[string]string{"recorded": recorded.String(), "alerts": alertTable(t, tr, "prometheus/rules/alerts.rules.yml")}
+	for _, name := range tr.names {
+		if strings.HasPrefix(name, "prometheus/examples/") && strings.HasSuffix(name, ".rules.yml") {
+			made[strings.TrimSuffix(path.Base(name), ".rules.yml")] = alertTable(t, tr, name)
+		}
+	}
+	compare(t, tr, "docs/rules.md", made)
+}
+
+func alertTable(t *testing.T, tr tree, file string) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("| alert | severity | after | meaning |\n|---|---|---|---|\n")
+	for _, r := range rules(t, tr, file) {
 		book := r.Annotations["runbook_url"]
 		if !tr.exists(book) {
 			t.Errorf("%s: there is no runbook %s", r.Alert, book)
@@ -70,9 +82,9 @@ func TestRules(t *testing.T) {
 		}
 		_, meaning, _ := strings.Cut(tr.read(t, book), "\n## Meaning\n")
 		meaning, _, _ = strings.Cut(strings.TrimSpace(meaning), "\n\n")
-		fmt.Fprintf(&alerts, "| [%s](runbooks/%s) | %s | %s | %s |\n", r.Alert, path.Base(book), r.Labels["severity"], r.For, cell(meaning))
+		fmt.Fprintf(&b, "| [%s](runbooks/%s) | %s | %s | %s |\n", r.Alert, path.Base(book), r.Labels["severity"], r.For, cell(meaning))
 	}
-	compare(t, tr, "docs/rules.md", map[string]string{"recorded": recorded.String(), "alerts": alerts.String()})
+	return b.String()
 }
 
 // recordings are the rows of the recorded series. A rule without a comment goes
