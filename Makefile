@@ -127,6 +127,12 @@ test-oldest: ## the same, messages, history and dashboards with Prometheus 2.42 
 test-compose: ## the stack in containers, started by a real compose, without an image registry
 	test/compose/run.sh
 
+.PHONY: test-fleet
+test-fleet: build ## three hosts in namespaces, a central store, one host cut off, killed and brought back (as root)
+	@test/setup.sh
+	@tools/build.sh prometheus
+	ESTIBA_TEST_ALL=1 $(GO) test -count=1 -v -timeout 10m ./test/fleet/
+
 .PHONY: test-packages
 test-packages: ## the Debian packages, make install and the systemd units, on a Debian 12 that is made for it (as root)
 	test/packages/run.sh

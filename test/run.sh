@@ -34,10 +34,11 @@ formatted() {
 }
 
 unit() {
-    # The whole-system test has a suite of its own below. Four packages at a
-    # time: most of them wait for containers, not for the processor.
+    # The whole-system test has a suite of its own below, the fleet in make
+    # test-fleet. Four packages at a time: most of them wait for containers, not
+    # for the processor.
     local packages
-    packages=$(go list ./... | grep -v '/test/docker$')
+    packages=$(go list ./... | grep -v -e '/test/docker$' -e '/test/fleet$')
     # shellcheck disable=SC2086
     test/with-docker.sh go test -p 4 -timeout 12m $packages || return 1
     # Modules of their own, so that what they need is not among our dependencies.
