@@ -51,6 +51,16 @@ func TestCentralCost(t *testing.T) {
 		all = append(all, h)
 	}
 
+	const overview = `estiba:.*|estiba_container_info|estiba_host_.*|estiba_manager_.*|estiba_scrape_success|estiba_snapshot_timestamp_seconds|estiba_containers|up|ALERTS`
+	number := func(promql string) float64 {
+		for _, one := range central.Query(t, promql) {
+			return one.Samples[0].Value
+		}
+		return 0
+	}
+	testutil.Eventually(t, time.Minute, "the containers of all hosts are there", func() bool {
+		return number(`count(estiba_container_info)`) == hosts*containers
+	})
 	const appended = `prometheus_tsdb_head_samples_appended_total{type="float"}`
 	of := func(series string) float64 { return stack.Scraped(t, central.Prometheus, series) }
 	sent := func() (bytes, samples float64) {
@@ -75,6 +85,7 @@ func TestCentralCost(t *testing.T) {
 	bytesNow, samplesNow := sent()
 	t.Logf("%d hosts of %d containers: %.0f series, %.0f samples a minute; %.0f series and %.0f samples a second a host", hosts, containers,
 		of("prometheus_tsdb_head_series"), rate, of("prometheus_tsdb_head_series")/hosts, rate/60/hosts)
+	t.Logf("of %.0f series %.0f are those of an overview", number(`count({host!=""})`), number(`count({host!="", __name__=~"`+overview+`"})`))
 	t.Logf("central store: %.2f CPU s a minute, %.2f CPU s a million samples, RSS %.0f MiB", perMinute, perMinute/rate*1e6, of("process_resident_memory_bytes")/(1<<20))
 	t.Logf("on the wire: %.2f bytes a sample", (bytesNow-sentBytes)/(samplesNow-sentSamples))
 	t.Logf("write-ahead log: %.1f bytes a sample", walBytes(t, filepath.Join(central.dir, "data", "wal"))/of(appended))
