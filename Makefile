@@ -5,13 +5,16 @@ BIN       := build/bin
 GO        ?= go
 PROGRAMS  := exporter manager generator
 
-# What a released program says of itself; reproducible from the commit alone.
-VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# What a program says of itself with --version: all of it is the commit's, so
+# that one commit makes the same bytes wherever it is built. No branch, as one
+# commit can be on several; no -buildvcs, as Go says there what only a clone with
+# its tags knows.
+VERSION   ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo unknown)
 REVISION  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-BRANCH    := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
+DATE      := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown)
 VERSIONPKG := github.com/prometheus/common/version
-LDFLAGS   := -s -w -X $(VERSIONPKG).Version=$(VERSION) -X $(VERSIONPKG).Revision=$(REVISION) -X $(VERSIONPKG).Branch=$(BRANCH)
-GOFLAGS_BUILD := -trimpath -ldflags '$(LDFLAGS)'
+LDFLAGS   := -s -w -X $(VERSIONPKG).Version=$(VERSION) -X $(VERSIONPKG).Revision=$(REVISION) -X $(VERSIONPKG).BuildDate=$(DATE)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
 .PHONY: help

@@ -22,7 +22,7 @@ export LC_ALL=C TZ=UTC
 out=$(realpath -m "${OUT:-build/packages}")
 
 # What the commit says of itself.
-VERSION=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo unknown)}
+VERSION=${VERSION:-$(git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo unknown)}
 REVISION=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 
@@ -31,7 +31,7 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/n
 deb_version() {
     local tag dirty=
     case $VERSION in *-dirty) dirty=+dirty ;; esac
-    if tag=$(git describe --tags --match 'v[0-9]*' 2>/dev/null); then
+    if tag=$(git describe --tags --abbrev=12 --match 'v[0-9]*' 2>/dev/null); then
         tag=$(sed -E 's/^v//; s/-([0-9]+)-(g[0-9a-f]+)$/+\1.\2/; s/-/~/g' <<<"$tag")
     else
         tag=0~git$(date -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S).${REVISION:0:7}
@@ -51,10 +51,10 @@ export GOARCH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Not the programs of `make build`: those say on which branch they were made, and
-# somebody may be building. What Go would add about Git is in the version.
+# The same programs as those of `make build`, and not in its folder: somebody
+# may be building there.
 programs=$work/bin
-GOFLAGS=-buildvcs=false make -s build BIN="$programs" VERSION="$VERSION" REVISION="$REVISION" BRANCH=package
+make -s build BIN="$programs" VERSION="$VERSION" REVISION="$REVISION" DATE="$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
 
 # script NAME PART: a maintainer script, with what the part says in `variables`.
 script() {
