@@ -64,6 +64,9 @@ func (a *app) run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		err := a.batch(ctx)
+		if err == nil {
+			err = held.Mark(time.Now())
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -87,7 +90,25 @@ func (a *app) once(ctx context.Context) error {
 		return err
 	}
 	defer held.Release()
-	return a.batch(ctx)
+	if err := a.batch(ctx); err != nil {
+		return err
+	}
+	return held.Mark(time.Now())
+}
+
+// healthy tells whether the generator with this lock file made a whole batch not
+// longer ago than maxAge; a time in the future, after the clock was set back, will do.
+func healthy(lockFile string, maxAge time.Duration, now time.Time) error {
+	at, err := lock.Marked(lockFile)
+	switch {
+	case err != nil:
+		return err
+	case at.IsZero():
+		return errors.New("no batch was made yet")
+	case now.Sub(at) > maxAge:
+		return fmt.Errorf("the last whole batch was made %s ago, more than %s", now.Sub(at).Round(time.Second), maxAge)
+	}
+	return nil
 }
 
 // clean removes what this generator made. It takes no lock: it is also for

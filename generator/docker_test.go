@@ -279,9 +279,15 @@ func TestRunSurvivesTheEngine(t *testing.T) {
 	testutil.Eventually(t, 30*time.Second, "the generator says that the engine is away", func() bool {
 		return strings.Contains(p.Log(t), "no batch") && strings.Contains(p.Log(t), engine.Host)
 	})
+	healthy := func() bool {
+		code, _ := g.do(t, "healthcheck", "--lock-file="+g.lock, "--max-age=5s")
+		return code == exitOK
+	}
+	testutil.Eventually(t, 30*time.Second, "it is not healthy without the engine", func() bool { return !healthy() })
 	before := created()
 	engine.Start(t)
 	testutil.Eventually(t, 30*time.Second, "a batch after the engine is back", func() bool { return created() > before })
+	testutil.Eventually(t, 30*time.Second, "it is healthy again", healthy)
 	p.Stop(t)
 	if code, out := g.do(t, "clean", "--name="+g.name, "--docker.host="+engine.Host); code != exitOK {
 		t.Errorf("clean: exit %d\n%s", code, out)

@@ -23,7 +23,7 @@ const defaultName = "generator"
 
 // settings is the command line.
 type settings struct {
-	Command string // run, once, clean or load
+	Command string // run, once, clean, healthcheck or load
 
 	DockerHost string
 	Image      string
@@ -34,6 +34,7 @@ type settings struct {
 	Lifetime   time.Duration
 	Seed       *uint64 // nil: the system's random source
 	LockFile   string
+	MaxAge     time.Duration // of the last whole batch, for the command healthcheck
 	Log        *logging.Config
 
 	Load    load.Params // of the command load
@@ -56,6 +57,10 @@ func parse(args []string) (settings, error) {
 
 	var seed uint64
 	var seeded bool
+	locked := func(c *kingpin.CmdClause) {
+		c.Flag("lock-file", "File that keeps runs of one generator from overlapping, and tells when the last whole batch was made. By default /run/lock/estiba-generator-NAME.lock (in the folder for temporary files where there is no /run/lock).").
+			StringVar(&s.LockFile)
+	}
 	making := func(c *kingpin.CmdClause) {
 		c.Flag("image", "Image of the containers. "+image.Default+" (with any tag) is made from this program; every other one is pulled if it is absent, and its program stress is run.").
 			Default(image.Default).StringVar(&s.Image)
@@ -64,14 +69,17 @@ func parse(args []string) (settings, error) {
 		c.Flag("lifetime", "After which time a container ends by itself and is removed.").Default("10m").DurationVar(&s.Lifetime)
 		c.Flag("seed", "Number from which the batches are drawn, names included: the same one gives the same batches. Without it they are drawn from the system's random source.").
 			IsSetByUser(&seeded).Uint64Var(&seed)
-		c.Flag("lock-file", "File that keeps runs of one generator from overlapping. By default /run/lock/estiba-generator-NAME.lock (in the folder for temporary files where there is no /run/lock).").
-			StringVar(&s.LockFile)
+		locked(c)
 	}
 	run := app.Command("run", "Create a batch now and one each interval, until SIGTERM or SIGINT. The containers stay: see clean.")
 	making(run)
 	run.Flag("interval", "Time from one batch to the next.").Default("30s").DurationVar(&s.Interval)
 	making(app.Command("once", "Create one batch and exit, as cron wants it: 0 all created, 1 some or all failed, 75 another run holds the lock."))
 	app.Command("clean", "Remove all containers of this generator, running or not, and nothing else.")
+
+	health := app.Command("healthcheck", "Tell by the exit status whether the generator with this name or lock file makes batches.")
+	locked(health)
+	health.Flag("max-age", "How long ago the last whole batch may have been made.").Default("2m").DurationVar(&s.MaxAge)
 
 	inside := app.Command("load", "What runs inside a container.").Hidden()
 	var kind string
@@ -84,7 +92,7 @@ func parse(args []string) (settings, error) {
 	inside.Flag("dir", "io and disk: folder for the file.").Default(image.DataDir).StringVar(&s.LoadDir)
 
 	if len(args) == 0 {
-		return settings{}, errors.New("no command: run, once or clean; try --help")
+		return settings{}, errors.New("no command: run, once, clean or healthcheck; try --help")
 	}
 	command, err := app.Parse(args)
 	if err != nil {
@@ -107,6 +115,11 @@ func (s settings) validate() error {
 	}
 	switch s.Command {
 	case "clean":
+		return nil
+	case "healthcheck":
+		if s.MaxAge < time.Second {
+			return fmt.Errorf("--max-age=%s is shorter than a second", s.MaxAge)
+		}
 		return nil
 	case "load":
 		if s.Lifetime <= 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log/level"
 
@@ -38,8 +39,15 @@ func execute(ctx context.Context, args []string) int {
 		fmt.Fprintf(os.Stderr, "generator: %v\n", err)
 		return exitUsage
 	}
-	if s.Command == "load" {
+	switch s.Command {
+	case "load":
 		return runLoad(ctx, s)
+	case "healthcheck":
+		if err := healthy(s.LockFile, s.MaxAge, time.Now()); err != nil {
+			fmt.Fprintf(os.Stderr, "generator: %v\n", err)
+			return exitFailed
+		}
+		return exitOK
 	}
 	logger, err := logging.New(os.Stderr, *s.Log)
 	if err != nil {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/estiba/estiba/generator/batch"
+	"github.com/estiba/estiba/generator/lock"
 	"github.com/estiba/estiba/internal/container"
 )
 
@@ -38,11 +40,39 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 	for _, line := range []string{
 		"", "walk", "run --batch=0", "run --max=0", "run --lifetime=0s", "run --lifetime=10ms", "run --interval=0s", "once --interval=30s",
 		"run --name=", "run --name=a/b", "run --name=../x", "once --image=", "once --seed=-1", "once --seed=x", "once --log.level=loud", "clean extra",
+		"healthcheck --max-age=0s", "healthcheck --batch=1",
 		"load --kind=gpu --lifetime=1m", "load --kind=cpu --share=0.1", "load --kind=cpu --lifetime=1m", "load --kind=cpu --share=0.1 --lifetime=0s",
 	} {
 		if s, err := parse(strings.Fields(line)); err == nil {
 			t.Errorf("%q accepted as %+v", line, s)
 		}
+	}
+}
+
+func TestHealthy(t *testing.T) {
+	path, now := filepath.Join(t.TempDir(), "lock"), time.Unix(1700000000, 0)
+	check := func(want string) {
+		t.Helper()
+		err := healthy(path, 2*time.Minute, now)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("healthy = %v, want %q", err, want)
+		}
+	}
+	check("no such file")
+	held, err := lock.Acquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	check("no batch was made yet")
+	for age, want := range map[time.Duration]string{
+		0: "", 2 * time.Minute: "", 2*time.Minute + time.Second: "made 2m1s ago, more than 2m0s",
+		-time.Hour: "", // the clock was set back
+	} {
+		if err := held.Mark(now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		check(want)
 	}
 }
 

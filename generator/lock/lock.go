@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,32 @@ func Acquire(path string) (*Lock, error) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	return &Lock{f: f}, nil
+}
+
+// Mark writes into the lock file that a whole batch was made at that time.
+func (l *Lock) Mark(at time.Time) error {
+	// Always as many bytes, so that a reader finds the old time or the new one.
+	if _, err := l.f.WriteAt([]byte(at.UTC().Format(time.RFC3339)+"\n"), 0); err != nil {
+		return fmt.Errorf("marking the lock %s: %w", l.f.Name(), err)
+	}
+	return nil
+}
+
+// Marked is the time of the last mark in the lock file path; the zero time when
+// it has none. It takes no lock.
+func Marked(path string) (time.Time, error) {
+	data, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("reading the lock file: %w", err)
+	case len(data) == 0:
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339+"\n", string(data))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the lock file %s: %w", path, err)
+	}
+	return at, nil
 }
 
 // Release gives the lock back. The file stays: removing it would let a third

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOneHolderAtATime(t *testing.T) {
@@ -54,5 +55,45 @@ func TestFolderThatIsNotThere(t *testing.T) {
 func TestDefaultPathNamesTheGenerator(t *testing.T) {
 	if a, b := DefaultPath("a"), DefaultPath("b"); a == b || !filepath.IsAbs(a) {
 		t.Errorf("DefaultPath = %q and %q", a, b)
+	}
+}
+
+func TestMark(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	if _, err := Marked(path); err == nil {
+		t.Error("a file that is not there has a mark")
+	}
+	l, err := Acquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, err := Marked(path); err != nil || !at.IsZero() {
+		t.Errorf("before the first mark: %v, %v", at, err)
+	}
+	// In whatever zone; the second replaces the first.
+	for _, want := range []time.Time{time.Unix(1700000000, 0), time.Unix(1700000030, 0).In(time.FixedZone("", 3600))} {
+		if err := l.Mark(want); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := Marked(path); err != nil || !at.Equal(want) {
+			t.Errorf("Marked = %v, %v, want %v", at, err, want)
+		}
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	// The next run begins with the mark of the last one.
+	if l, err = Acquire(path); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := Marked(path); err != nil || at.Unix() != 1700000030 {
+		t.Errorf("after another Acquire: %v, %v", at, err)
+	}
+	l.Release()
+	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := Marked(path); err == nil {
+		t.Errorf("something else is the mark %v", at)
 	}
 }

@@ -174,12 +174,8 @@ func (s *stack) secrets(t *testing.T) {
 
 func (s *stack) healthy(t *testing.T) {
 	for _, name := range running {
-		want := "healthy"
-		if name == "generator" {
-			want = "none"
-		}
-		if got := inspect(t, container(name), "if .State.Health}}{{.State.Health.Status}}{{else}}none{{end"); got != want {
-			t.Errorf("%s is %s, want %s", name, got, want)
+		if got := inspect(t, container(name), "if .State.Health}}{{.State.Health.Status}}{{else}}none{{end"); got != "healthy" {
+			t.Errorf("%s is %s, want healthy", name, got)
 		}
 		if n := inspect(t, container(name), ".RestartCount"); n != "0" {
 			t.Errorf("%s was restarted %s times", name, n)
