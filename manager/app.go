@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -179,7 +180,7 @@ func (a *App) Run(ctx context.Context) error {
 			cancel(err)
 		}
 	}()
-	level.Info(a.o.Logger).Log("msg", "manager started", "address", a.Addr(), "prometheus", a.o.PrometheusURL,
+	level.Info(a.o.Logger).Log("msg", "manager started", "address", a.Addr(), "prometheus", redacted(a.o.PrometheusURL),
 		"policy", policyName(a.o.ConfigFile), "dry_run", a.store.DryRun(), "audit", a.o.AuditFile)
 	a.loop(ctx)
 	a.enforcer.Wait(context.Background()) // each act has a time limit of its own
@@ -189,6 +190,15 @@ func (a *App) Run(ctx context.Context) error {
 		err = errors.Join(cause, err)
 	}
 	return err
+}
+
+// redacted is an address without the password that it may hold.
+func redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
 }
 
 // release gives the record and the Engine free for the next manager.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	neturl "net/url"
 	"strings"
 	"time"
 
@@ -54,8 +55,12 @@ func New(url, host string, timeout time.Duration) (*Client, error) {
 		}
 	}
 	c, err := api.NewClient(api.Config{Address: url, RoundTripper: transport(timeout, false)})
+	var wrong *neturl.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // not the address: it may hold a password
+	}
 	if err != nil {
-		return nil, fmt.Errorf("prometheus url %q: %w", url, err)
+		return nil, fmt.Errorf("prometheus url: %w", err)
 	}
 	return &Client{api: v1.NewAPI(c), raw: c, plain: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout, longest: maxAnswer}, nil
 }

@@ -34,11 +34,15 @@ type Client struct {
 // has one. It does not connect. timeout is of one question.
 func New(address, host string, timeout time.Duration) (*Client, error) {
 	u, err := url.Parse(address)
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // not the address: it may hold a password
+	}
 	if err != nil {
-		return nil, fmt.Errorf("alertmanager url %q: %w", address, err)
+		return nil, fmt.Errorf("alertmanager url: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("alertmanager url %q: want http://HOST:PORT", address)
+		return nil, fmt.Errorf("alertmanager url %q: want http://HOST:PORT", u.Redacted())
 	}
 	return &Client{base: u, host: host, http: &http.Client{Timeout: timeout}}, nil
 }
