@@ -163,6 +163,10 @@ test-fuzz: ## fuzz the module's JSON writer and the exporter's parsers and text,
 licences: ## the licence of every module that is linked into our programs
 	@$(GO) -C tools/licences run . $(addprefix ./,$(PROGRAMS))
 
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what our programs call; asks vuln.go.dev, or a copy (VULNDB=https://… or file:///…)
+	@VULNDB='$(VULNDB)' tools/vulncheck/run.sh
+
 .PHONY: bench
 bench: ## Go benchmarks: the exporter's hot path, the manager's tick
 	$(GO) test -run '^$$' -bench . -benchmem ./exporter/... ./manager/...

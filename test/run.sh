@@ -43,7 +43,7 @@ unit() {
     test/with-docker.sh go test -p 4 -timeout 12m $packages || return 1
     # Modules of their own, so that what they need is not among our dependencies.
     (cd tools && go test ./run) && (cd tools/compose && go test ./...) && (cd test/compose && go test -run TestFile .) &&
-        (cd tools/licences && go test .) && make -s licences
+        (cd tools/licences && go test .) && make -s licences && (cd tools/vulncheck && go test .)
 }
 
 # Packages come over the network while the cores compile.

@@ -1,0 +1,2 @@
+// Package vulncheck pins govulncheck; run.sh runs it.
+package vulncheck
