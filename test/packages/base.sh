@@ -32,10 +32,32 @@ copy() {
     mountpoint -q "$work/mem" || { mkdir -p "$work/mem" && mount -t tmpfs -o size=2g none "$work/mem"; }
     mkdir -p "$dir/root" "$work/mem/$1/upper" "$work/mem/$1/work"
     mount -t overlay none -o "lowerdir=$base,upperdir=$work/mem/$1/upper,workdir=$work/mem/$1/work" "$dir/root"
-    mount --bind /dev "$dir/root/dev"
+    devices "$dir/root/dev"
     mount -t proc proc "$dir/root/proc"
     mount -t tmpfs none "$dir/root/run"
     mkdir -p "$dir/root/packages" "$dir/root/newer"
+}
+# devices FOLDER: those that every container has. Not the machine's own: what a
+# systemd does to them would be done to ours.
+devices() {
+    local name major minor
+    mount -t tmpfs -o mode=755 none "$1"
+    while read -r name major minor; do
+        mknod -m 666 "$1/$name" c "$major" "$minor"
+    done <<<"null 1 3
+zero 1 5
+full 1 7
+random 1 8
+urandom 1 9
+tty 5 0"
+    ln -s /proc/self/fd "$1/fd"
+    ln -s fd/0 "$1/stdin"
+    ln -s fd/1 "$1/stdout"
+    ln -s fd/2 "$1/stderr"
+    mkdir -m 1777 "$1/shm"
+    mkdir "$1/pts"
+    mount -t devpts -o newinstance,ptmxmode=666 none "$1/pts"
+    ln -s pts/ptmx "$1/ptmx"
 }
 # inside NAME COMMAND…
 inside() {

@@ -77,12 +77,12 @@ module_built() {
 }
 
 test_exporter() {
-    try "the exporter runs after its installation" active estiba-exporter
+    must "the exporter runs after its installation" active estiba-exporter
     try "it is enabled" on_machine systemctl is-enabled estiba-exporter
-    try "it answers" eventually 10 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
+    try "it answers" eventually 30 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
     try "it has a source" publishes "$exporter_at" '^estiba_scrape_success 1$'
     try "that of /proc and cgroups" publishes "$exporter_at" '^estiba_source_active\{source="cgroup"\} 1$'
-    try "it reaches the Docker Engine" eventually 10 publishes "$exporter_at" '^estiba_docker_up 1$'
+    try "it reaches the Docker Engine" eventually 30 publishes "$exporter_at" '^estiba_docker_up 1$'
     try "it listens on loopback only" on_machine sh -c '! grep -q " 00000000:2788 " /proc/net/tcp && grep " 0100007F:2788 " /proc/net/tcp && ! grep ":2788 0000" /proc/net/tcp6'
     try "it is not root" not_root estiba-exporter
     # CAP_DAC_READ_SEARCH is 2, CAP_SYS_PTRACE 19.
@@ -92,9 +92,10 @@ test_exporter() {
     try "its calls are filtered" status estiba-exporter '^Seccomp: 2$'
 
     must "a container to look at" fake_container
-    try "the exporter sees it" eventually 10 publishes "$exporter_at" "^estiba_container_processes$sample"
-    try "with its I/O" eventually 10 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
-    try "and its network" eventually 10 publishes "$exporter_at" "^estiba_container_network_receive_bytes_total$sample"
+    # It never gets cgroups of its own, which the exporter waits for: ten seconds.
+    try "the exporter sees it" eventually 30 publishes "$exporter_at" "^estiba_container_processes$sample"
+    try "with its I/O" eventually 30 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
+    try "and its network" eventually 30 publishes "$exporter_at" "^estiba_container_network_receive_bytes_total$sample"
     without "CAP_DAC_READ_SEARCH" CAP_SYS_PTRACE
     try "then I/O is missing" lacks "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
     try "and network is not" publishes "$exporter_at" "^estiba_container_network_receive_bytes_total$sample"
@@ -107,7 +108,7 @@ test_exporter() {
     try "the log says what is missing" on_machine sh -c 'journalctl -u estiba-exporter | grep CAP_SYS_PTRACE'
     on_machine rm -r /etc/systemd/system/estiba-exporter.service.d
     try "with both again it is whole" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
-    try "I/O is back" eventually 10 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
+    try "I/O is back" eventually 30 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
     on_machine systemctl stop shim
 
     # As the documentation has it: a file that only root may read.
@@ -117,7 +118,7 @@ test_exporter() {
         printf "[Service]\nLoadCredential=web.yml:/etc/estiba/web.yml\nEnvironment=X=1\nExecStart=\nExecStart=/usr/bin/estiba-exporter \$ARGS --web.config.file=/run/credentials/estiba-exporter.service/web.yml\n" \
             >/etc/systemd/system/estiba-exporter.service.d/test.conf
         systemctl daemon-reload && systemctl restart estiba-exporter'
-    try "it answers" eventually 10 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
+    try "it answers" eventually 30 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
     on_machine rm -r /etc/systemd/system/estiba-exporter.service.d /etc/estiba/web.yml
     try "and without" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
 
@@ -134,7 +135,7 @@ without() {
         printf "[Service]\nCapabilityBoundingSet=\nCapabilityBoundingSet=%s\nAmbientCapabilities=\nAmbientCapabilities=%s\n" "$1" "$1" \
             >/etc/systemd/system/estiba-exporter.service.d/test.conf
         systemctl daemon-reload && systemctl restart estiba-exporter' sh "$2"
-    try "it sees the container" eventually 10 publishes "$exporter_at" "^estiba_container_processes$sample"
+    try "it sees the container" eventually 30 publishes "$exporter_at" "^estiba_container_processes$sample"
     # Time for what comes with the second look only.
     sleep 1
 }
@@ -142,9 +143,9 @@ without() {
 test_manager() {
     try "the manager does not run after its installation" not active estiba-manager
     must "it is started by hand" on_machine systemctl enable --now estiba-manager
-    try "it answers" eventually 10 on_machine estiba-manager --web.listen-address=127.0.0.1:10121 healthcheck
+    try "it answers" eventually 30 on_machine estiba-manager --web.listen-address=127.0.0.1:10121 healthcheck
     # There is no Prometheus here. What runs is asked before that.
-    try "it reaches the Docker Engine" eventually 20 publishes "$manager_at" '^estiba_manager_ticks_total\{result="prometheus_error"\} [1-9]'
+    try "it reaches the Docker Engine" eventually 30 publishes "$manager_at" '^estiba_manager_ticks_total\{result="prometheus_error"\} [1-9]'
     try "without an error" publishes "$manager_at" '^estiba_manager_ticks_total\{result="docker_error"\} 0$'
     try "it is not root" not_root estiba-manager
     try "it has no capability" status estiba-manager '^CapEff: 0000000000000000$'
@@ -177,10 +178,10 @@ test_generator() {
     try "two containers run still" generated 2
     try "the exporter knows their kinds" sh_machine 'journalctl -u estiba-generator | grep "already running"'
     try "the timer is started by hand" on_machine systemctl enable --now estiba-generator.timer
-    try "it makes batches" eventually 40 generated 4
+    try "it makes batches" eventually 90 generated 4
     try "clean removes them" on_machine estiba-generator "--name=$generator" clean
     on_machine systemctl stop estiba-generator.timer
-    try "none is left" eventually 10 generated 0
+    try "none is left" eventually 30 generated 0
 }
 
 # newer OUT: the packages as a later version has them, with new flags as default.
@@ -238,6 +239,5 @@ test_host() {
     test_generator
     test_upgrade
     test_removal
-    on_machine journalctl --no-pager >"$log/journal" 2>&1 || true
     stop_machine
 }

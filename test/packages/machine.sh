@@ -19,8 +19,11 @@ start_machine() {
     cat >"$work/enter" <<'END'
 set -e
 echo $$ >"$2/cgroup.procs"
+# Not chroot: the kernel gives no user namespace to who is in one (PrivateUsers=).
+# Shared mounts are what systemd wants of who starts it: what it mounts aside
+# for a service (LoadCredential=) has to be seen by that service.
 exec unshare --cgroup sh -c 'mount -t proc proc "$1/proc" && mount -t cgroup2 none "$1/sys/fs/cgroup" &&
-    exec chroot "$1" /lib/systemd/systemd --log-target=journal' sh "$1"
+    cd "$1" && pivot_root . . && umount -l . && mount --make-rshared / && exec /lib/systemd/systemd --log-target=journal' sh "$1"
 END
     container=estiba-test unshare --mount --pid --fork --uts --ipc --net sh "$work/enter" "$root" "$group" \
         </dev/null >>"$log/machine" 2>&1 &
@@ -45,6 +48,7 @@ on_machine() {
 }
 
 stop_machine() {
+    on_machine journalctl --no-pager >"$log/journal" 2>&1 || true
     # The end of its process 1 is the end of all of them.
     kill -KILL "$machine" 2>/dev/null || true
     wait "$machine_outside" 2>/dev/null || true

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [--keep]: the packages, `make install` and the systemd units as a host
+# run.sh: the packages, `make install` and the systemd units as a host
 # has them. It makes a Debian 12 in build/cache/packages (once a week; two to
 # three minutes), and then works on copies of it that live in memory:
 #
@@ -28,7 +28,12 @@ log=$top/build/packages-test
 mkdir -p "$log"
 passed=0 failed=()
 ok() { passed=$((passed + 1)); printf '%4d s  ok: %s\n' "$SECONDS" "$*"; }
-fail() { failed+=("$*"); printf '%4d s  FAIL: %s\n' "$SECONDS" "$*"; }
+# What the machine's journal says last is shown with it.
+fail() {
+    failed+=("$*")
+    printf '%4d s  FAIL: %s\n' "$SECONDS" "$*"
+    [ -z "${machine:-}" ] || on_machine journalctl --no-pager -o short-monotonic -n 15 2>/dev/null | sed 's/^/        /' || true
+}
 die() {
     printf '%4d s  FAIL: %s\n%d passed, %d failed\n' "$SECONDS" "$*" "$passed" $((${#failed[@]} + 1))
     exit 1
