@@ -9,9 +9,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,6 +35,9 @@ func main() {
 		var password []byte
 		password, err = os.ReadFile(*passwordFile)
 		base.User = url.UserPassword(*user, strings.TrimSpace(string(password)))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("no password: %w\n  make up writes it there when it starts a Grafana; for another one say GRAFANA_PASSWORD_FILE=FILE, or nothing after the = for a Grafana that asks for none", err)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "smoke:", err)
@@ -61,11 +66,22 @@ func look(ctx context.Context, base *url.URL) (passed int, faults []string) {
 		return true
 	}
 	var health struct{ Database string }
-	if !check("Grafana answers", get(ctx, base, "/api/health", &health)) {
+	err := get(ctx, base, "/api/health", &health)
+	if err == nil && health.Database == "" {
+		err = errors.New("what answers is no Grafana")
+	}
+	if err != nil {
+		err = fmt.Errorf("%w\n  Is there one at %s? make up starts one where the image can be had; GRAFANA_URL=http://HOST:PORT names another", err, base.Redacted())
+	}
+	if !check("a Grafana answers", err) {
+		return passed, faults
+	}
+	if err := get(ctx, base, "/api/search?limit=1", new([]any)); err != nil {
+		check("Grafana lets us in", fmt.Errorf("%w\n  Is the password that of the user %q?", err, base.User.Username()))
 		return passed, faults
 	}
 	var source struct{ Status, Message string }
-	err := get(ctx, base, "/api/datasources/uid/"+grafana.DataSourceUID+"/health", &source)
+	err = get(ctx, base, "/api/datasources/uid/"+grafana.DataSourceUID+"/health", &source)
 	if err == nil && source.Status != "OK" {
 		err = fmt.Errorf("%s %s", source.Status, source.Message)
 	}
@@ -122,7 +138,10 @@ func same(want grafana.Dashboard, title string, provisioned bool, panels func(yi
 }
 
 func get(ctx context.Context, base *url.URL, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(path).String(), nil)
+	path, query, _ := strings.Cut(path, "?")
+	where := base.JoinPath(path)
+	where.RawQuery = query
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return err
 	}
@@ -138,5 +157,8 @@ func get(ctx context.Context, base *url.URL, path string, into any) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %.200s", resp.Status, body)
 	}
-	return json.Unmarshal(body, into)
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("its answer is not JSON: %.100q", body)
+	}
+	return nil
 }

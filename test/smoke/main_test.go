@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/estiba/estiba/grafana"
+	"github.com/estiba/estiba/internal/testutil"
 )
 
 // TestLook has it look at something that answers as Grafana documents it. Only a
@@ -21,6 +22,13 @@ func TestLook(t *testing.T) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(answer) })
 	}
 	say("/api/health", map[string]string{"database": "ok"})
+	mux.HandleFunc("/api/search", func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "admin" || password != "secret" {
+			http.Error(w, "who are you", http.StatusUnauthorized)
+			return
+		}
+		w.Write([]byte("[]"))
+	})
 	say("/api/datasources/uid/"+grafana.DataSourceUID+"/health", map[string]string{"status": "OK"})
 	for _, d := range grafana.All() {
 		mux.HandleFunc("/api/dashboards/uid/"+d.UID, func(w http.ResponseWriter, _ *http.Request) {
@@ -57,8 +65,25 @@ func TestLook(t *testing.T) {
 	if _, faults := look(context.Background(), base); len(faults) != 1 || !strings.Contains(faults[0], missing) {
 		t.Errorf("a dashboard is missing: %q", faults)
 	}
+	base.User = url.UserPassword("admin", "guessed")
+	if _, faults := look(context.Background(), base); len(faults) != 1 || !strings.Contains(faults[0], `401 Unauthorized: who are you`) || !strings.Contains(faults[0], `the user "admin"`) || strings.Contains(faults[0], "guessed") {
+		t.Errorf("the password is wrong: %q", faults)
+	}
+	base.User = url.UserPassword("admin", "secret")
 	missing, refused = "", true
 	if _, faults := look(context.Background(), base); len(faults) != 1 || !strings.Contains(faults[0], "not you") {
 		t.Errorf("the data source refuses: %q", faults)
+	}
+
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>Welcome</html>")) }))
+	defer other.Close()
+	for where, says := range map[string]string{other.URL: "not JSON", "http://" + testutil.FreeAddress(t): "refused"} {
+		elsewhere, err := url.Parse(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, faults := look(context.Background(), elsewhere); len(faults) != 1 || !strings.Contains(faults[0], says) || !strings.Contains(faults[0], "GRAFANA_URL=") {
+			t.Errorf("no Grafana at %s: %q", where, faults)
+		}
 	}
 }

@@ -1,0 +1,202 @@
+package docker_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/internal/testutil"
+)
+
+// notProvoked are the alerts that TestAlertsFire does not bring about, and why.
+var notProvoked = map[string]string{
+	"EstibaManagerCannotKill": "a Docker Engine that lists containers and cannot remove them is not to be had at will",
+}
+
+// strict is a policy that removes one container a tick, and whose kills bring no
+// relief to what it measures.
+const strict = `
+mode: live
+interval: 6s
+max_sample_age: 20s
+max_kills_per_tick: 1
+scope: managed
+keep:
+  - {by: kind, min: 1}
+protect: {names: [], images: [], labels: {}}
+rules:
+  - name: one_by_one
+    query: time() - estiba_container_start_time_seconds
+    action: remove
+    grace: 1s
+    announce: ANNOUNCE
+    relief: {by: query, query: scalar(vector(1)), stop_after: 5, resume_after: 0s}
+`
+
+// TestAlertsFire brings about what each alert is for, with real containers and the
+// real programs, and waits until it fires. The rules are the shipped ones, in a hurry;
+// the one about disks fires at a thousandth of the bytes.
+func TestAlertsFire(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) {
+		config := w.prometheusConfig(t)
+		inAHurry(t, config)
+		replaceIn(t, filepath.Join(filepath.Dir(config), "rules", "alerts.rules.yml"), "> 1e9", "> 1e6")
+	})
+	seen := map[string]bool{}
+	fires := func(alert string) {
+		t.Helper()
+		testutil.Eventually(t, 5*time.Minute, alert+" fires", func() bool {
+			return len(w.Query(t, fmt.Sprintf(`ALERTS{alertname=%q, alertstate="firing"}`, alert))) > 0
+		})
+		t.Logf("%s fires", alert)
+		seen[alert] = true
+	}
+	// The record has a disk of its own that can be filled.
+	disk := filepath.Join(w.dir, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
+	w.Record = filepath.Join(disk, "audit.jsonl")
+	policy := filepath.Join(w.dir, "policy.yml")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(policy, strings.Replace(strict, "ANNOUNCE", "0s", 1))
+
+	t.Log("containers that give cause")
+	w.generate(t, "--batch=1") // makes the image
+	w.clean(t)
+	testutil.IdleImage(t, w.Docker, idleImage)
+	testutil.HungryImage(t, w.Docker, hungryImage)
+	w.startContainer(t, dockerclient.Spec{Name: "hungry", Image: hungryImage, MemoryBytes: 48 << 20})
+	w.startContainer(t, dockerclient.Spec{Name: "cache", Image: "estiba/stress", MemoryBytes: 140 << 20,
+		Command: []string{"--lifetime=2h", "--kind=ram", "--bytes=130023424", "--rate=1"}})
+	w.startContainer(t, dockerclient.Spec{Name: "throttled", Image: "estiba/stress", CPUs: 0.1,
+		Command: []string{"--lifetime=2h", "--kind=cpu", "--share=0.9"}})
+	w.addContainer(t, "misspelt", map[string]string{container.LabelProtect: "ture"})
+	managed := func(kind container.Kind) map[string]string {
+		return map[string]string{container.LabelManaged: "true", container.LabelKind: string(kind)}
+	}
+	last := w.addContainer(t, "last-of-its-kind", managed(container.KindDisk))
+	for i := range 12 {
+		// A long name fills the record faster.
+		w.addContainer(t, fmt.Sprintf("surplus-%d-%s", i, strings.Repeat("x", 150)), managed(container.KindCPU))
+	}
+	w.IsPublished(t)
+	testutil.Eventually(t, w.Patience, "Prometheus has them", func() bool { return len(w.Query(t, `estiba_container_info{name="last-of-its-kind"}`)) > 0 })
+	if err := w.Docker.Remove(context.Background(), last.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.startManagerWith(t, policy)
+	for _, alert := range []string{
+		"EstibaWatchdog", "EstibaContainerKilled", "EstibaKillBudgetExhausted", "EstibaRuleStopped", "EstibaContainerLabelMisspelt",
+		"EstibaNoManagedContainerOfKind", "EstibaContainerOOMKilled", "EstibaContainerNearMemoryLimit", "EstibaContainerThrottled",
+	} {
+		fires(alert)
+	}
+
+	t.Log("a kill is announced")
+	write(policy, strings.Replace(strict, "ANNOUNCE", "10m", 1))
+	w.manager.Signal(syscall.SIGHUP)
+	fires("EstibaKillPending")
+
+	t.Log("the record's disk is full")
+	full, err := os.Create(filepath.Join(disk, "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = full.Write(make([]byte, 512))
+	}
+	full.Close()
+	write(policy, strings.Replace(strict, "ANNOUNCE", "0s", 1))
+	w.manager.Signal(syscall.SIGHUP)
+	fires("EstibaManagerCannotRecord")
+
+	t.Log("a policy with a mistake")
+	write(policy, "mode: perhaps\n")
+	w.manager.Signal(syscall.SIGHUP)
+	fires("EstibaManagerPolicyRejected")
+
+	// These take longest.
+	fires("EstibaContainerDiskFilling")
+	fires("EstibaKernelModuleMissing")
+
+	t.Log("an exporter that cannot read its source, without a Docker Engine")
+	w.exporter.Stop(t)
+	garbage := filepath.Join(w.dir, "garbage")
+	write(garbage, "{")
+	w.exporter = testutil.StartProcess(t, "exporter", w.exporterBin, "--web.listen-address="+w.Exporter, "--docker.host="+w.engine.Host,
+		"--source=kmod", "--source.kmod-file="+garbage)
+	w.engine.Stop(t)
+	for _, alert := range []string{"EstibaScrapeFailing", "EstibaDockerDown", "EstibaManagerStale"} {
+		fires(alert)
+	}
+
+	t.Log("everything else ends")
+	write(w.prometheusConfig(t), "scrape_interval: often\n")
+	w.prometheus.Signal(syscall.SIGHUP)
+	w.exporter.Kill()
+	w.manager.Kill()
+	w.alertmanager.Kill()
+	for _, alert := range []string{"EstibaPrometheusFailing", "EstibaExporterDown", "EstibaManagerDown", "EstibaAlertmanagerFailing"} {
+		fires(alert)
+	}
+
+	for _, alert := range alertNames(t, filepath.Join(w.root, "prometheus", "rules", "alerts.rules.yml")) {
+		if seen[alert] == (notProvoked[alert] != "") {
+			t.Errorf("%s: seen to fire %v, not provoked because %q", alert, seen[alert], notProvoked[alert])
+		}
+	}
+}
+
+func replaceIn(t *testing.T, path, old, with string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), old) {
+		t.Fatalf("%s does not have %q", path, old)
+	}
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), old, with)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func alertNames(t *testing.T, path string) (names []string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct{ Rules []struct{ Alert string } }
+	}
+	if err := yaml.Unmarshal(data, &rules); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			names = append(names, r.Alert)
+		}
+	}
+	return names
+}
