@@ -58,6 +58,10 @@ func TestCost(t *testing.T) {
 	if err := h.blockBytes(); err != nil {
 		t.Fatal(err)
 	}
+	h.prometheus.Kill()
+	began = time.Now()
+	h.start()
+	t.Logf("after kill -9 it has read its log again and answers in %.1f s", time.Since(began).Seconds())
 }
 
 // blockBytes makes a block of what is in memory, by a snapshot, and tells its size a
