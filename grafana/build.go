@@ -112,6 +112,12 @@ func count(pos GridPos, title, description, expr string) Panel {
 	return stat(pos, title, description, "none", expr, base("text"))
 }
 
+// bare leaves the graph behind the number away, where it would say nothing.
+func bare(p Panel) Panel {
+	p.Options["graphMode"] = "none"
+	return p
+}
+
 // listed puts the legend beside the graph, as a table with each line's last and
 // largest value, the largest last value first.
 func listed(p Panel, width int) Panel {
@@ -139,15 +145,16 @@ func painted(p Panel, name, color string) Panel {
 
 // kinds gives each kind of container the same colour everywhere.
 func kinds(p Panel) Panel {
-	for _, k := range [][2]string{{"cpu", "blue"}, {"ram", "purple"}, {"io", "yellow"}, {"disk", "orange"}, {"none", "text"}} {
+	for _, k := range [][2]string{{"cpu", "blue"}, {"ram", "purple"}, {"io", "yellow"}, {"disk", "orange"}} {
 		p = painted(p, k[0], k[1])
 	}
 	return p
 }
 
-// word is a stat that shows a label's value instead of the number.
+// word is a stat that shows a label's value instead of the number. Grafana shows
+// nothing at all where there is no series, so there always is one.
 func word(pos GridPos, title, description, label, expr string) Panel {
-	p := stat(pos, title, description, "none", expr, base("text"))
+	p := stat(pos, title, description, "none", orRow(expr, label, label, "not known"), base("text"))
 	p.Targets[0].LegendFormat = "{{" + label + "}}"
 	p.Targets[0].Instant, p.Targets[0].Range = true, false
 	p.Options["textMode"], p.Options["graphMode"] = "name", "none"
@@ -160,6 +167,7 @@ type column struct {
 	title, label, expr, unit string
 	words                    []wordFor
 	width                    int
+	decimals                 int // as many as fit if 0
 }
 
 // wordFor shows a value as another text, in a colour unless that is empty.
@@ -170,6 +178,9 @@ func (c column) overrides() []Override {
 	var properties []Property
 	if c.unit != "" {
 		properties = append(properties, Property{ID: "unit", Value: c.unit})
+	}
+	if c.decimals > 0 {
+		properties = append(properties, Property{ID: "decimals", Value: c.decimals})
 	}
 	if c.width > 0 {
 		properties = append(properties, Property{ID: "custom.width", Value: c.width})
@@ -183,9 +194,10 @@ func (c column) overrides() []Override {
 			}
 			options[w.value] = shown
 		}
-		properties = append(properties,
-			Property{ID: "mappings", Value: []any{map[string]any{"type": "value", "options": options}}},
-			Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}})
+		properties = append(properties, Property{ID: "mappings", Value: []any{map[string]any{"type": "value", "options": options}}})
+		if c.expr == "" { // a number would be painted by its thresholds, which it has none of
+			properties = append(properties, Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}})
+		}
 	}
 	if properties == nil {
 		return nil
@@ -263,17 +275,21 @@ func panel(kind string, pos GridPos, title, description, unit string) Panel {
 }
 
 // empty notes why a healthy system may have no data in this panel, and what is
-// shown then.
+// shown then: words, in the colour of words.
 func empty(p Panel, shown, why string) Panel {
 	p.MayBeEmpty, p.FieldConfig.Defaults.NoValue = why, shown
+	if p.Type == "stat" {
+		p.FieldConfig.Defaults.Mappings = append(p.FieldConfig.Defaults.Mappings, map[string]any{"type": "special",
+			"options": map[string]any{"match": "null", "result": map[string]any{"text": shown, "color": "text", "index": 0}}})
+	}
 	return p
 }
 
-// orZero shows a line at 0 where there is no series at all. on () keeps the
-// zero away from a graph that has any.
-func orZero(expr, name string) string {
-	return fmt.Sprintf(`%s or on () label_replace(vector(0), "name", "%s", "", "")`, expr, name)
-}
+// NoContainer is why panels are empty on a host on which nothing runs.
+const NoContainer = "no container may run"
+
+// ofContainers notes that a panel is empty while no container runs.
+func ofContainers(p Panel) Panel { return empty(p, "no container", NoContainer) }
 
 // dash stands in a cell without a value.
 const dash = "–"

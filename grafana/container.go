@@ -28,7 +28,7 @@ func containerBoard() Dashboard {
 		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
 			`estiba:container_kind`+sel)),
 		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info`+sel)),
-		may(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds`+sel+`)`, base("text"))),
+		may(bare(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds`+sel+`)`, base("text")))),
 		may(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit; nothing without a limit.", "percentunit",
 			`max(estiba_container_memory_rss_bytes`+sel+` / (estiba_container_memory_limit_bytes`+sel+` > 0))`,
 			base("green"), from(0.8, "orange"), from(0.9, "red"))),

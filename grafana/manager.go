@@ -7,7 +7,7 @@ func manager() Dashboard {
 		"kill_id", nil,
 		[]column{{title: "Container", label: "name"}, {title: "Host", label: "host"}, {title: "Id", label: "id"}, {title: "Kind", label: "kind", words: kindWords}, {title: "Rule", label: "rule"},
 			{title: "Mode", label: "mode"}, {title: "Outcome", label: "outcome"}, {title: "Kill id", label: "kill_id"},
-			{title: "When", expr: orRow(`1000 * max by (host, kill_id, rule, kind, id, name, mode, outcome) (estiba_manager_recent_kill_timestamp_seconds{`+here+`})`, "kill_id", "name", "nothing removed yet"), unit: "dateTimeFromNow"}})
+			{title: "When", expr: orRow(`1000 * max by (host, kill_id, rule, kind, id, name, mode, outcome) (estiba_manager_recent_kill_timestamp_seconds{`+here+`})`, "kill_id", "name", "nothing removed yet"), unit: "dateTimeFromNow", words: never}})
 	kills = sorted(kills, "When")
 	kills.MayBeEmpty = asked
 	protected := table(at(0, 40, 24, 8), "Protected", "Containers that the manager never touches, and why.", "id", nil,
@@ -33,14 +33,14 @@ func manager() Dashboard {
 
 		kinds(stacked(graph(at(0, 5, 12, 8), "Removed", "Containers removed a minute, by kind.", "none",
 			"{{kind}}", `label_replace(60 * sum by (kind) (rate(estiba_manager_kills_total{mode="live", outcome="done", `+here+`}[1m])), "kind", "not known", "kind", "")`))),
-		graph(at(12, 5, 12, 8), "Spared", "Verdicts a second that spared a container, by the reason.", "none",
-			"{{reason}}", `sum by (reason) (rate(estiba_manager_decisions_total{decision="spare", `+here+`}[1m])) > 0 or on () label_replace(vector(0), "reason", "none", "", "")`),
-		kinds(stacked(graph(at(0, 13, 8, 8), "Containers in scope", "Containers that the policy may act on, by kind.", "none",
-			"{{kind}}", `label_replace(sum by (kind) (estiba_manager_containers{`+here+`}) > 0, "kind", "not known", "kind", "") or on () label_replace(vector(0), "kind", "none", "", "")`))),
-		graph(at(8, 13, 8, 8), "Ticks", "Ticks a minute by how they ended.", "none",
-			"{{result}}", `60 * sum by (result) (rate(estiba_manager_ticks_total{`+here+`}[1m])) > 0 or on () label_replace(vector(0), "result", "none", "", "")`),
-		graph(at(16, 13, 8, 8), "Outcomes", "Orders a minute by what came of them.", "none",
-			"{{outcome}}", `60 * sum by (outcome) (rate(estiba_manager_kills_total{`+here+`}[1m])) > 0 or on () label_replace(vector(0), "outcome", "none", "", "")`),
+		empty(graph(at(12, 5, 12, 8), "Spared", "Verdicts a second that spared a container, by the reason.", "none",
+			"{{reason}}", `sum by (reason) (rate(estiba_manager_decisions_total{decision="spare", `+here+`}[1m])) > 0`), "nothing spared", NoContainer),
+		ofContainers(kinds(stacked(graph(at(0, 13, 8, 8), "Containers in scope", "Containers that the policy may act on, by kind.", "none",
+			"{{kind}}", `label_replace(sum by (kind) (estiba_manager_containers{`+here+`}) > 0, "kind", "not known", "kind", "")`)))),
+		empty(graph(at(8, 13, 8, 8), "Ticks", "Ticks a minute by how they ended.", "none",
+			"{{result}}", `60 * sum by (result) (rate(estiba_manager_ticks_total{`+here+`}[1m])) > 0`), "no tick yet", ""),
+		empty(graph(at(16, 13, 8, 8), "Outcomes", "Orders a minute by what came of them.", "none",
+			"{{outcome}}", `60 * sum by (outcome) (rate(estiba_manager_kills_total{`+here+`}[1m])) > 0`), "nothing removed", asked),
 		graph(at(0, 21, 12, 9), "Time to decide", "Mean time from the start of a tick to its decision.", "s",
 			"mean", `sum(rate(estiba_manager_tick_duration_seconds_sum{`+here+`}[$__rate_interval])) / sum(rate(estiba_manager_tick_duration_seconds_count{`+here+`}[$__rate_interval]))`),
 		empty(graph(at(12, 21, 12, 9), "Time to remove", "Mean time from intent to outcome of the removals in the last five minutes.", "s",

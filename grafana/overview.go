@@ -5,14 +5,14 @@ var (
 	classWords    = []wordFor{{"high", "high", "orange"}, {"low", "low", "green"}}
 	decisionWords = []wordFor{{"kill", "kill", "red"}, {"spare", "spare", "green"}}
 	kindWords     = []wordFor{{"cpu", "cpu", "blue"}, {"ram", "ram", "purple"}, {"io", "io", "yellow"}, {"disk", "disk", "orange"}}
+	never         = []wordFor{{"0", "–", ""}} // beside the words of orRow
 	yesOrDash     = []wordFor{{"true", "yes", ""}, {"false", "–", ""}}
 )
 
 // overview is the home: what runs, what it uses, what happened.
 func overview() Dashboard {
-	const none = "no container"
 	top := func(n int, metric string) string {
-		return orZero(hosted(named("max by (host, id, name) ("+busiest(n, metric)+")"), "name"), none)
+		return hosted(named("max by (host, id, name) ("+busiest(n, metric)+")"), "name")
 	}
 	// What else is known of the containers, by the key of their rows.
 	labels := func(which, metric string) string {
@@ -35,16 +35,16 @@ func overview() Dashboard {
 			{title: "Behaves as", label: "observed", words: kindWords, width: 92},
 			{title: "Decision", label: "decision", words: decisionWords, width: 82}, {title: "Reason", label: "reason", width: 110},
 			{title: "Managed", label: "managed", words: yesOrDash, width: 85}, {title: "Protected", label: "protected", words: yesOrDash, width: 88},
-			{title: "CPU", expr: value("estiba:container_cpu_usage:percent"), unit: "percent", width: 75},
+			{title: "CPU", expr: value("estiba:container_cpu_usage:percent"), unit: "percent", decimals: 2, width: 75},
 			{title: "Memory", expr: value("estiba_container_memory_rss_bytes"), unit: "bytes", width: 88},
-			{title: "Memory %", expr: value("estiba:container_memory_usage:percent"), unit: "percent", width: 92},
+			{title: "Memory %", expr: value("estiba:container_memory_usage:percent"), unit: "percent", decimals: 2, width: 92},
 			{title: "Disk", expr: value("estiba:container_disk_io:bytes_rate30s"), unit: "binBps", width: 95},
-			{title: "I/O", expr: value("estiba:container_io_activity:rate30s"), unit: "ops", width: 100},
+			{title: "I/O", expr: value("estiba:container_io_activity:rate30s"), unit: "ops", decimals: 1, width: 100},
 			{title: "Network", expr: value("estiba:container_network:bytes_rate30s"), unit: "binBps", width: 90},
 			{title: "Age", expr: "time() - " + value("estiba_container_start_time_seconds"), unit: "s"},
 		})
 	containers = sorted(containers, "CPU")
-	containers.MayBeEmpty = "no container may run"
+	containers.MayBeEmpty = NoContainer
 	containers.Targets[2].MayBeEmpty = "no container may contradict its declared kind"
 	containers.Targets[4].MayBeEmpty = "the last tick may not have decided"
 	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, linked("Name", "this container",
@@ -53,7 +53,7 @@ func overview() Dashboard {
 		"alertname", nil,
 		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "severity", words: []wordFor{{"critical", "critical", "red"}, {"warning", "warning", "orange"}, {"info", "info", "blue"}}}, {title: "About", label: "subject"},
 			{title: "Host", label: "host"}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
-			{title: "Firing for", unit: "s",
+			{title: "Firing for", unit: "s", words: never,
 				expr: orRow(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`,
 					"alertname", "alertname", "nothing fires")}})
 	alerts = sorted(alerts, "Severity")
@@ -79,21 +79,21 @@ func overview() Dashboard {
 			`count(ALERTS{alertstate="firing", severity=~"warning|critical", `+here+`}) or vector(0)`,
 			base("green"), from(1, "red")),
 
-		listed(graph(at(0, 4, 12, 9), "CPU", "Percent of one core, over 30 s, of the ten that used most of it in the time shown. Marks are removals by the manager.", "percent",
-			"{{name}}", top(10, "estiba:container_cpu_usage:percent")), 320),
-		listed(graph(at(12, 4, 12, 9), "Memory", "Resident memory of the ten that used most of it in the time shown. Marks are removals by the manager.", "bytes",
-			"{{name}}", top(10, "estiba_container_memory_rss_bytes")), 320),
+		ofContainers(listed(graph(at(0, 4, 12, 9), "CPU", "Percent of one core, over 30 s, of the ten that used most of it in the time shown. Marks are removals by the manager.", "percent",
+			"{{name}}", top(10, "estiba:container_cpu_usage:percent")), 320)),
+		ofContainers(listed(graph(at(12, 4, 12, 9), "Memory", "Resident memory of the ten that used most of it in the time shown. Marks are removals by the manager.", "bytes",
+			"{{name}}", top(10, "estiba_container_memory_rss_bytes")), 320)),
 		containers,
-		graph(at(0, 25, 8, 8), "Disk", "Bytes a second from and to storage, over 30 s, of the six with most in the time shown.", "binBps",
-			"{{name}}", top(6, "estiba:container_disk_io:bytes_rate30s")),
-		graph(at(8, 25, 8, 8), "I/O activity", "Read and write calls a second, whatever they reach, over 30 s, of the six with most in the time shown.", "ops",
-			"{{name}}", top(6, "estiba:container_io_activity:rate30s")),
-		graph(at(16, 25, 8, 8), "Network", "Bytes a second received and sent, over 30 s, of the six with most in the time shown.", "binBps",
-			"{{name}}", top(6, "estiba:container_network:bytes_rate30s")),
-		kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
-			"{{kind}}", `count by (kind) (estiba:container_kind{`+here+`}) or on () label_replace(vector(0), "kind", "none", "", "")`))),
-		painted(painted(painted(stacked(graph(at(12, 33, 12, 8), "Containers by class", "Running containers by class, which is known after 30 s.", "none",
-			"{{class}}", `count by (class) (estiba:container_class{`+here+`}) or on () label_replace(vector(0), "class", "none", "", "")`)), "high", "orange"), "low", "green"), "none", "text"),
+		ofContainers(graph(at(0, 25, 8, 8), "Disk", "Bytes a second from and to storage, over 30 s, of the six with most in the time shown.", "binBps",
+			"{{name}}", top(6, "estiba:container_disk_io:bytes_rate30s"))),
+		ofContainers(graph(at(8, 25, 8, 8), "I/O activity", "Read and write calls a second, whatever they reach, over 30 s, of the six with most in the time shown.", "ops",
+			"{{name}}", top(6, "estiba:container_io_activity:rate30s"))),
+		ofContainers(graph(at(16, 25, 8, 8), "Network", "Bytes a second received and sent, over 30 s, of the six with most in the time shown.", "binBps",
+			"{{name}}", top(6, "estiba:container_network:bytes_rate30s"))),
+		ofContainers(kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
+			"{{kind}}", `count by (kind) (estiba:container_kind{`+here+`})`)))),
+		ofContainers(painted(painted(stacked(graph(at(12, 33, 12, 8), "Containers by class", "Running containers by class, which is known after 30 s.", "none",
+			"{{class}}", `count by (class) (estiba:container_class{`+here+`})`)), "high", "orange"), "low", "green")),
 		alerts,
 	})
 }

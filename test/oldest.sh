@@ -50,3 +50,5 @@ make -s -C "$top" build
 cd "$top"
 export ESTIBA_TEST_ALL=1 CGO_ENABLED=0 GOFLAGS=-trimpath
 go test -count=1 -timeout 10m ./test/prometheus ./test/notifications ./test/history
+# Every query of the dashboards, with all programs and no container.
+go test -count=1 -timeout 10m -run TestNothingRuns ./test/docker

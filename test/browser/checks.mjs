@@ -1,5 +1,5 @@
 // What each panel has to show, by dashboard and title. The world of
-// world_test.go has four residents (shop-…) and a generator at work.
+// world_test.go has five residents (shop-…) and a generator at work.
 const number = /^[\d.,]+$/, percent = /^[\d.]+%$/, percentAny = /^[\d.]+ ?%$/, seconds = /^[\d.]+ ?(ms|µs|s|mins?|hours?|days?)$/,
   bytes = /^[\d.]+ ?([KMGT]iB|B)$/, yes = /^Yes$/, no = /^No$/;
 const kinds = ['cpu', 'ram', 'io', 'disk'];
@@ -10,14 +10,15 @@ export const wants = {
     'Removed in 1 h': { text: number, over: 0 }, 'Host CPU': { text: percentAny }, 'Host memory': { text: percentAny }, Alerts: { text: number, over: 0 },
     CPU: { legend: ['shop-web', 'shop-database'], marks: true, columns: ['Last *', 'Max'] }, Memory: { legend: ['shop-cache', 'shop-report'], marks: true, columns: ['Last *', 'Max'] },
     'Containers now': {
-      headers: ['Name', 'Id', 'Image', 'Class', 'Kind', 'Managed', 'Protected', 'CPU', 'Memory', 'Memory %', 'Disk', 'I/O', 'Network', 'Age'],
+      headers: ['Name', 'Id', 'Image', 'Class', 'Kind', 'Decision', 'Reason', 'Managed', 'Protected', 'CPU', 'Memory', 'Memory %', 'Disk', 'I/O', 'Network', 'Age'],
       rows: {
         'shop-web': { Class: 'high', Managed: '–', Protected: '–', CPU: percent, Memory: bytes, Age: seconds },
-        'shop-database': { Class: 'high', Kind: 'io', Protected: 'yes', 'I/O': /^[\d.]+ ops\/s$/ },
+        'shop-database': { Class: 'high', Kind: 'io', Protected: 'yes', 'I/O': /^\d+\.\d ops\/s$/, Decision: 'spare', Reason: /^[a-z_]+$/ },
+        'shop-import': { Image: 'shop/import', Managed: '–' },
         'shop-cache': { Class: 'high', Kind: 'ram', 'Memory %': percent },
         'shop-report': { Managed: 'yes', Kind: 'ram', Protected: 'yes' },
       },
-      each: { Id: /^[0-9a-f]{12}$/, Name: /\S/, Class: /^(high|low|–)$/, Kind: /^(cpu|ram|io|disk|–)$/, Memory: bytes },
+      each: { Id: /^[0-9a-f]{12}$/, Name: /\S/, Class: /^(high|low|–)$/, Kind: /^(cpu|ram|io|disk|–)$/, Memory: bytes, CPU: /^(\d+\.\d\d%|–)$/, Decision: /^(spare|kill|–)$/ },
       links: { Name: 'Id' }, falling: 'CPU',
     },
     Disk: { legend: [/^(disk|io)-high-|^shop-database$/] }, 'I/O activity': { legend: [/^io-high-|^shop-database$/] }, Network: { legend: [/\S/] },
@@ -25,7 +26,7 @@ export const wants = {
     'Alerts that fire': {
       headers: ['Alert', 'Severity', 'About', 'Container', 'Kind', 'Rule', 'Firing for'],
       each: { Alert: /^Estiba\w+$/, Severity: /^(critical|warning|info)$/, 'Firing for': seconds },
-      rows: { EstibaContainerKilled: { Severity: 'info', Kind: /^(cpu|ram|io|disk)$/, Rule: 'surplus' } },
+      rows: { EstibaContainerOOMKilled: { Severity: 'warning', Container: 'shop-import' }, EstibaContainerKilled: { Severity: 'info', Kind: /^(cpu|ram|io|disk)$/, Rule: 'surplus' } },
     },
   },
   container: {
@@ -87,6 +88,19 @@ export function* check(name, width, seen) {
   yield ['all panels', left.size > 0 && `not there: ${[...left]}`];
 }
 
+/** checkNothing is check for a healthy system in which no container runs: every panel has words or numbers. */
+export function* checkNothing(width, seen) {
+  yield ['the page', seen.failed];
+  if (seen.failed) return;
+  yield ['the console', seen.troubles[0]];
+  yield ['the width', seen.width > width && `the page is ${seen.width} pixels wide`];
+  for (const panel of seen.panels) {
+    yield [panel.title, panel.error || (/no data|NaN|undefined|\bnull\b/i.test(panel.text) && `shows ${panel.text}`)];
+    yield [`${panel.title} says something`, panel.type !== 'timeseries' && !/[\p{L}\d]/u.test(panel.text) && 'shows nothing'];
+    if (panel.type === 'table') yield [`${panel.title} rows`, !panel.nothing && panel.rows.length === 0 && 'there are none'];
+  }
+}
+
 function* checkPanel(want, panel) {
   yield ['', panel.error || (panel.nothing && `shows "${panel.nothing}"`) || (/no data|NaN|undefined|\bnull\b/i.test(panel.text) && `shows ${panel.text}`)];
   if (panel.error) return;
@@ -101,6 +115,7 @@ function* checkGraph(want, { legend, marks, colors, text }) {
   for (const name of want.legend) {
     yield [` legend ${name}`, !legend.some((l) => says(name, l)) && `has only ${legend.join(', ')}`];
   }
+  yield [' ground', legend.some((l) => l === 'no container' || l === 'none') && `names what is not there: ${legend.join(', ')}`];
   yield [' names', legend.some((l) => l === '' || l === 'Value' || /[{}=]/.test(l)) && `a line has no name: ${legend.join(', ')}`];
   yield [' picture', colors < 5 && `only ${colors} colours are painted`];
   if (want.columns) yield [' legend columns', !want.columns.every((c) => text.includes(c)) && `not all of ${want.columns}`];

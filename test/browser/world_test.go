@@ -27,8 +27,8 @@ type world struct {
 	generatorBin string
 }
 
-// newWorld starts every part with the repository's own configuration, and
-// containers of every sort that the dashboards tell apart.
+// newWorld starts every part with the repository's own configuration. Nothing runs
+// yet: see populate.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
@@ -60,18 +60,29 @@ func newWorld(t *testing.T) *world {
 	testutil.StartProcess(t, "manager", testutil.Tool(t, "manager"), "run",
 		"--config.file="+filepath.Join(w.root, "manager", "policies", "one-of-each-kind.yml"), "--prometheus.url=http://"+w.Prometheus,
 		"--docker.host="+w.engine.Host, "--web.listen-address="+w.Manager, "--audit.file="+filepath.Join(w.dir, "audit.jsonl"))
+	testutil.Eventually(t, w.Patience, "the manager has decided, and all is scraped", func() bool {
+		return len(w.Query(t, "up == 1")) == 4 && len(w.Query(t, "increase(estiba_manager_tick_duration_seconds_count[30s]) > 0")) == 1
+	})
+	return w
+}
+
+// populate starts containers of every sort that the dashboards tell apart.
+func (w *world) populate(t *testing.T) {
+	t.Helper()
 	testutil.StartProcess(t, "generator", w.generatorBin, "run", "--batch=10", "--docker.host="+w.engine.Host,
 		"--lock-file="+filepath.Join(w.dir, "generator.lock"))
 	w.residents(t)
-	return w
 }
 
 // stressImage is made by the generator out of its own program.
 const stressImage = "estiba/stress"
 
+// hungryImage is that of a container whose processes the kernel kills.
+const hungryImage = "shop/import"
+
 // residents are the containers that stay: one without limits, one that is
-// protected, one near its memory limit, one whose processes the kernel kills
-// for want of memory, and one with a label that is misspelt.
+// protected, one near its memory limit, one with a label that is misspelt, and one
+// whose processes the kernel kills for want of memory.
 func (w *world) residents(t *testing.T) {
 	t.Helper()
 	testutil.Eventually(t, 90*time.Second, "the generator has made its image", func() bool {
@@ -92,6 +103,8 @@ func (w *world) residents(t *testing.T) {
 		s.Image, s.Networkless = stressImage, true
 		w.run(t, s)
 	}
+	testutil.HungryImage(t, w.Docker, hungryImage)
+	w.run(t, dockerclient.Spec{Name: "shop-import", Image: hungryImage, MemoryBytes: 48 << 20, Networkless: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	time.Sleep(5 * time.Second) // one that cannot live is dead by then
@@ -119,8 +132,8 @@ func (w *world) run(t *testing.T, s dockerclient.Spec) {
 	}
 }
 
-// TestDashboards lets the world run for a while and then has draw.mjs draw
-// every dashboard and look at every panel.
+// TestDashboards has draw.mjs draw every dashboard and look at every panel: while
+// nothing runs, and when the world has run for a while.
 //
 // ESTIBA_BROWSER_FOR is how long the world runs before; it ends sooner when
 // the file named by ESTIBA_BROWSER_UNTIL appears.
@@ -133,8 +146,20 @@ func TestDashboards(t *testing.T) {
 		}
 		runs = d
 	}
-	started := time.Now()
 	w := newWorld(t)
+	draw := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("node", append([]string{"draw.mjs", "--prometheus=http://" + w.Prometheus}, args...)...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			t.Errorf("drawing the dashboards: %v", err)
+		}
+	}
+	t.Log("nothing runs")
+	draw("--nothing")
+
+	started := time.Now()
+	w.populate(t)
 	t.Logf("Prometheus answers at http://%s; the world runs for %s", w.Prometheus, runs)
 	for end := started.Add(runs); time.Now().Before(end); {
 		time.Sleep(min(30*time.Second, time.Until(end)))
@@ -144,9 +169,5 @@ func TestDashboards(t *testing.T) {
 		}
 	}
 	lookAtStatusPage(t, "http://"+w.Manager, "manager", nil, "shop-web", "surplus")
-	draw := exec.Command("node", "draw.mjs", "--prometheus=http://"+w.Prometheus, "--since="+started.UTC().Format(time.RFC3339))
-	draw.Stdout, draw.Stderr = os.Stdout, os.Stderr
-	if err := draw.Run(); err != nil {
-		t.Errorf("drawing the dashboards: %v", err)
-	}
+	draw("--since=" + started.UTC().Format(time.RFC3339))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/prometheus"
 	"github.com/estiba/estiba/test/stack"
 )
 
@@ -27,6 +28,7 @@ type world struct {
 	exporter, prometheus, alertmanager, manager *testutil.Process
 
 	alertmanagerConfig string // the shipped one if empty
+	seesNothing        bool   // the exporter sees no container, whoever runs some on this machine
 }
 
 // newWorld builds our programs and starts everything but generator and manager.
@@ -61,7 +63,11 @@ func newWorld(t *testing.T, prepare ...func(w *world)) *world {
 
 func (w *world) startExporter(t *testing.T) {
 	t.Helper()
-	w.exporter = testutil.StartProcess(t, "exporter", w.exporterBin,
+	start := testutil.StartProcess
+	if w.seesNothing {
+		start = testutil.StartAlone
+	}
+	w.exporter = start(t, "exporter", w.exporterBin,
 		"--web.listen-address="+w.Exporter, "--docker.host="+w.engine.Host)
 	w.Ready(t, w.Exporter)
 }
@@ -95,8 +101,13 @@ func (w *world) prometheusConfig(t *testing.T) string {
 // startManager starts the manager with the shipped default policy.
 func (w *world) startManager(t *testing.T) {
 	t.Helper()
+	w.startManagerWith(t, w.policy("one-of-each-kind"))
+}
+
+func (w *world) startManagerWith(t *testing.T, policy string) {
+	t.Helper()
 	w.manager = testutil.StartProcess(t, "manager", w.managerBin, "run",
-		"--config.file="+w.policy("one-of-each-kind"), "--prometheus.url=http://"+w.Prometheus,
+		"--config.file="+policy, "--alertmanager.url=http://"+w.Alertmanager, "--prometheus.url=http://"+w.Prometheus,
 		"--docker.host="+w.engine.Host, "--web.listen-address="+w.Manager, "--audit.file="+w.Record)
 	testutil.Eventually(t, 20*time.Second, "the manager is healthy", func() bool {
 		_, err := stack.Fetch("http://" + w.Manager + "/-/healthy")
@@ -126,6 +137,29 @@ func (w *world) generator(t *testing.T, args ...string) {
 	if out, err := exec.Command(w.generatorBin, args...).CombinedOutput(); err != nil {
 		t.Fatalf("generator %v: %v\n%s", args, err, out)
 	}
+}
+
+// shown are the answers to what a panel of the dashboard Container asks of c.
+func (w *world) shown(t *testing.T, c dockerclient.Container, panel string) (answers []prometheus.Answer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), w.Patience)
+	defer cancel()
+	all, err := prometheus.CheckContainer(ctx, "http://"+w.Prometheus, c.ID[:12])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if a.Dashboard == "estiba-container" && a.Panel == panel {
+			if a.Err != nil {
+				t.Errorf("%s of %s: %v", panel, c.Name, a.Err)
+			}
+			answers = append(answers, a)
+		}
+	}
+	if len(answers) == 0 {
+		t.Fatalf("no panel is called %q", panel)
+	}
+	return answers
 }
 
 // addContainer starts an idle container of the test's own.

@@ -5,12 +5,16 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/test/stack"
 )
 
 // idleImage is the image of the containers that the generator did not make.
 const idleImage = "estiba-test/idle:latest"
+
+// hungryImage is that of a container with too little memory.
+const hungryImage = "estiba-test/hungry:latest"
 
 // TestTheWholeWay follows the data once around: containers of all four kinds
 // → exporter → Prometheus → manager → Docker, until one of each kind is left,
@@ -24,6 +28,8 @@ func TestTheWholeWay(t *testing.T) {
 		container.LabelManaged: "true", container.LabelKind: "cpu", container.LabelProtect: "true"})
 	misspelt := w.addContainer(t, "misspelt", map[string]string{
 		container.LabelManaged: "true", container.LabelKind: "cpu", container.LabelProtect: "ture"})
+	testutil.HungryImage(t, w.Docker, hungryImage)
+	hungry := w.startContainer(t, dockerclient.Spec{Name: "hungry", Image: hungryImage, MemoryBytes: 48 << 20})
 	w.generate(t, "--batch=12", "--seed="+stack.SeedWithAllKinds)
 
 	t.Log("the exporter publishes all of them")
@@ -37,7 +43,7 @@ func TestTheWholeWay(t *testing.T) {
 	w.HasSurplus(t)
 	w.startManager(t)
 	testutil.Eventually(t, 90*time.Second, "one container of each kind is left", func() bool { return w.OneOfEach(t) })
-	w.Survived(t, bystander, protected, misspelt)
+	w.Survived(t, bystander, protected, misspelt, hungry)
 	w.RecordIsWhole(t)
 
 	if sum := stack.Scraped(t, w.Manager, "estiba_manager_tick_duration_seconds_sum"); sum <= 0 {
@@ -46,6 +52,21 @@ func TestTheWholeWay(t *testing.T) {
 
 	t.Log("every dashboard query has data")
 	w.DashboardsHaveData(t)
+
+	t.Log("the dashboard Container has the kernel's kills, and no limit where there is none")
+	testutil.Eventually(t, 60*time.Second, "OOM kills are shown", func() bool {
+		kills := w.shown(t, hungry, "OOM kills")
+		return kills[0].Series == 1 && kills[0].Last >= 1
+	})
+	for _, c := range []struct {
+		of     dockerclient.Container
+		limits int
+	}{{hungry, 1}, {bystander, 0}} {
+		memory := w.shown(t, c.of, "Memory") // resident, swapped, cgroup, limit
+		if share := w.shown(t, c.of, "Memory of limit"); memory[0].Series != 1 || memory[3].Series != c.limits || share[0].Series != c.limits {
+			t.Errorf("%s: memory %+v, share of its limit %+v", c.of.Name, memory, share)
+		}
+	}
 
 	t.Log("the kills are notified")
 	w.KillsAreNotified(t)

@@ -24,6 +24,10 @@ type Query struct {
 	Range            bool     // asked over the time range, else at one moment
 	Legend           []string // labels that the legend shows
 	MayBeEmpty       string   // why a healthy system may have no data here
+
+	ID      int    // of the panel in its dashboard; 0 is none
+	Type    string // of the panel
+	NoValue string // what the panel says when it has nothing
 }
 
 // Queries returns every query of every dashboard: panels, variables and
@@ -45,7 +49,8 @@ func Queries() []Query {
 					why = p.MayBeEmpty
 				}
 				all = append(all, Query{Dashboard: d.UID, Panel: p.Title, Expr: t.Expr, Range: t.Range,
-					Legend: legendLabels(t.LegendFormat), MayBeEmpty: why})
+					Legend: legendLabels(t.LegendFormat), MayBeEmpty: why,
+					ID: p.ID, Type: p.Type, NoValue: p.FieldConfig.Defaults.NoValue})
 			}
 		}
 	}
@@ -75,14 +80,15 @@ type Answer struct {
 	Query
 	Asked  string // with all variables filled in
 	Series int
-	Err    error // refused, not finite everywhere, or without a label of its legend
+	Last   float64 // of the series, if it is one
+	Err    error   // refused, not finite everywhere, or without a label of its legend
 }
 
 // Empty tells whether there was no data where there has to be some.
 func (a Answer) Empty() bool { return a.Err == nil && a.Series == 0 && a.MayBeEmpty == "" }
 
 // CheckAgainst asks the Prometheus at promURL ("http://127.0.0.1:9090") every
-// query of every dashboard, with $id set to a container that runs, over the
+// query of every dashboard, with $id set to the busiest container, over the
 // last five minutes. The error says that Prometheus could not be asked at all.
 func CheckAgainst(ctx context.Context, promURL string) ([]Answer, error) {
 	return CheckHost(ctx, promURL, ".*")
@@ -99,6 +105,16 @@ func CheckHost(ctx context.Context, promURL, host string) ([]Answer, error) {
 	if len(containers) > 0 {
 		id = containers[0].Metric["id"]
 	}
+	return checkContainer(ctx, promURL, id, host)
+}
+
+// CheckContainer does so with a container chosen.
+func CheckContainer(ctx context.Context, promURL, id string) ([]Answer, error) {
+	return checkContainer(ctx, promURL, id, ".*")
+}
+
+func checkContainer(ctx context.Context, promURL, id, host string) ([]Answer, error) {
+	c := client{url: strings.TrimSuffix(promURL, "/")}
 	fill := strings.NewReplacer("$__rate_interval", "20s", "$__range", "5m", "$id", id, "$host", host)
 	var answers []Answer
 	for _, q := range Queries() {
@@ -106,6 +122,9 @@ func CheckHost(ctx context.Context, promURL, host string) ([]Answer, error) {
 		var series []series
 		series, a.Err = c.ask(ctx, a.Asked, q.Range)
 		a.Series = len(series)
+		if len(series) == 1 && a.Err == nil {
+			a.Last, a.Err = series[0].last()
+		}
 		if a.Err == nil {
 			a.Err = plausible(series, q.Legend)
 		}
