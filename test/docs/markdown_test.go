@@ -11,47 +11,45 @@ import (
 
 var (
 	fence    = regexp.MustCompile("^ *(```|~~~)")
-	codeSpan = regexp.MustCompile("`([^`\n]+)`")
+	codeSpan = regexp.MustCompile("`([^`]+)`")
 	inline   = regexp.MustCompile(`!?\[((?:[^\[\]]|!?\[[^\]]*\]\([^)]*\))*)\]\(([^()\s]*)\)`)
 	heading  = regexp.MustCompile(`^#{1,6} +(.+?) *#*$`)
 )
 
-// newPage takes a document apart. A command that goes on in the next line
-// after a backslash is one line of code.
+// newPage takes a document apart: code, and prose without it. A paragraph is
+// one line of prose, since code and links go on from one line to the next; a
+// command that goes on after a backslash is one line of code.
 func newPage(name, text string) page {
 	p := page{path: name, text: text}
-	inside, started := false, ""
+	var paragraph, command string
+	end := func() {
+		for _, m := range codeSpan.FindAllStringSubmatch(paragraph, -1) {
+			p.code = append(p.code, m[1])
+		}
+		// A link's text may be code, which matters to nobody; its target never is.
+		p.prose = append(p.prose, codeSpan.ReplaceAllString(paragraph, "code"))
+		paragraph = ""
+	}
+	inside := false
 	for _, line := range strings.Split(text, "\n") {
 		switch {
 		case fence.MatchString(line):
+			end()
 			inside = !inside
 		case inside && strings.HasSuffix(line, `\`):
-			started += strings.TrimSuffix(line, `\`)
+			command += strings.TrimSuffix(line, `\`)
 		case inside:
-			p.code = append(p.code, started+line)
-			started = ""
+			p.code = append(p.code, command+line)
+			command = ""
 		default:
-			for _, m := range codeSpan.FindAllStringSubmatch(line, -1) {
-				p.code = append(p.code, m[1])
+			if line == "" || strings.HasPrefix(line, "|") || strings.HasPrefix(line, "#") {
+				end()
 			}
+			paragraph = strings.TrimSpace(paragraph + " " + strings.TrimSpace(line))
 		}
 	}
+	end()
 	return p
-}
-
-// prose is the text without code.
-func (p page) prose() string {
-	var lines []string
-	inside := false
-	for _, line := range strings.Split(p.text, "\n") {
-		if fence.MatchString(line) {
-			inside = !inside
-		} else if !inside {
-			lines = append(lines, line)
-		}
-	}
-	// A link's text may be code, which matters to nobody; its target never is.
-	return codeSpan.ReplaceAllString(strings.Join(lines, "\n"), "code")
 }
 
 // links are the targets of all links and pictures of a document.
@@ -64,7 +62,9 @@ func (p page) links() []string {
 			find(m[1]) // a picture that is itself a link
 		}
 	}
-	find(p.prose())
+	for _, paragraph := range p.prose {
+		find(paragraph)
+	}
 	return targets
 }
 
@@ -113,7 +113,7 @@ func TestMarkdownIsRead(t *testing.T) {
 		"# no heading [no](link)",
 		`make one \`, "  two",
 		"```",
-		"`make three`, [end](e/)",
+		"`make three`, `make", "  four`, [end", "of](e/)", "| `five` |", "| six` |",
 	}, "\n"))
 	if got, want := p.links(), []string{"four.md", "a.md#b", "b.png", "d.md", "c.png", "e/"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("links: %q, want %q", got, want)
@@ -121,7 +121,7 @@ func TestMarkdownIsRead(t *testing.T) {
 	if got, want := p.anchors(), (map[string]bool{"one-two-three-five": true, "twice": true, "twice-1": true}); !reflect.DeepEqual(got, want) {
 		t.Errorf("anchors: %v, want %v", got, want)
 	}
-	want := []string{"two", "code", "# no heading [no](link)", "make one   two", "make three"}
+	want := []string{"two", "code", "# no heading [no](link)", "make one   two", "make three", "make four", "five"}
 	if !reflect.DeepEqual(p.code, want) {
 		t.Errorf("code: %q, want %q", p.code, want)
 	}

@@ -57,9 +57,10 @@ func (tr tree) read(t *testing.T, name string) string {
 
 // page is one document.
 type page struct {
-	path string
-	text string
-	code []string // code spans, and the lines of code blocks
+	path  string
+	text  string
+	prose []string // paragraphs, without code
+	code  []string // code spans, and the lines of code blocks
 }
 
 // dir is the folder that the page's links start from.
