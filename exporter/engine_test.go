@@ -23,7 +23,6 @@ type engine struct {
 	mu          sync.Mutex
 	containers  map[string]engineContainer
 	followers   map[chan engineEvent]bool
-	asked       map[string]int // calls by "1.41 containers/json"
 	answer      func(w http.ResponseWriter, r *http.Request) bool
 	server      *http.Server
 	disconnects chan struct{}
@@ -45,7 +44,7 @@ func startEngine(t testing.TB, oldest, newest int) *engine {
 		t.Fatal(err)
 	}
 	e := &engine{host: "unix://" + filepath.Join(dir, "s"), oldest: oldest, newest: newest,
-		containers: map[string]engineContainer{}, followers: map[chan engineEvent]bool{}, asked: map[string]int{}}
+		containers: map[string]engineContainer{}, followers: map[chan engineEvent]bool{}}
 	e.start(t)
 	t.Cleanup(func() {
 		e.stop()
@@ -97,12 +96,6 @@ func (e *engine) instead(answer func(w http.ResponseWriter, r *http.Request) boo
 	e.answer = answer
 }
 
-func (e *engine) calls(version int, path string) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.asked[fmt.Sprintf("1.%d %s", version, path)]
-}
-
 func (e *engine) serve(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	answer := e.answer
@@ -122,9 +115,6 @@ func (e *engine) serve(w http.ResponseWriter, r *http.Request) {
 		version, _ = strconv.Atoi(number)
 		path = after
 	}
-	e.mu.Lock()
-	e.asked[fmt.Sprintf("1.%d %s", version, path)]++
-	e.mu.Unlock()
 	if version < e.oldest || version > e.newest {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"message":"client version 1.%d is not supported: 1.%d to 1.%d are"}`, version, e.oldest, e.newest)
