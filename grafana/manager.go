@@ -5,13 +5,13 @@ func manager() Dashboard {
 	const asked = "nothing may have been removed yet"
 	kills := table(at(0, 30, 24, 10), "Last removals", "The last orders to remove, at most 50. The record holds all of them under the same kill id.",
 		"kill_id", nil,
-		[]column{{title: "Container", label: "name"}, {title: "Host", label: "host"}, {title: "Id", label: "id"}, {title: "Kind", label: "kind", words: kindWords}, {title: "Rule", label: "rule"},
+		[]column{{title: "Container", label: "name"}, {title: "Host", label: "host", width: 120}, {title: "Id", label: "id"}, {title: "Kind", label: "kind", words: kindWords}, {title: "Rule", label: "rule"},
 			{title: "Mode", label: "mode"}, {title: "Outcome", label: "outcome"}, {title: "Kill id", label: "kill_id"},
 			{title: "When", expr: orRow(`1000 * max by (host, kill_id, rule, kind, id, name, mode, outcome) (estiba_manager_recent_kill_timestamp_seconds{`+here+`})`, "kill_id", "name", "nothing removed yet"), unit: "dateTimeFromNow", words: never}})
 	kills = sorted(kills, "When")
 	kills.MayBeEmpty = asked
 	protected := table(at(0, 40, 24, 8), "Protected", "Containers that the manager never touches, and why.", "id", nil,
-		[]column{{title: "Container", label: "name"}, {title: "Host", label: "host"}, {title: "Id", label: "id"}, {title: "Why", label: "why"}})
+		[]column{{title: "Container", label: "name"}, {title: "Host", label: "host", width: 120}, {title: "Id", label: "id"}, {title: "Why", label: "why"}})
 	protected.Targets = []Target{instant(0, orRow(`group by (host, id, name, why) (estiba_manager_protected{`+here+`})`, "id", "name", "no container is protected"))}
 	protected.MayBeEmpty = "nothing may be protected"
 

@@ -30,7 +30,7 @@ func overview() Dashboard {
 			labels("decision, reason", "estiba_manager_container_decision"),
 		},
 		[]column{
-			{title: "Name", label: "name", width: 170}, {title: "Host", label: "host"}, {title: "Id", label: "id", width: 118}, {title: "Image", label: "image", width: 115},
+			{title: "Name", label: "name", width: 170}, {title: "Host", label: "host", width: 120}, {title: "Id", label: "id", width: 118}, {title: "Image", label: "image", width: 115},
 			{title: "Class", label: "class", words: classWords, width: 62}, {title: "Kind", label: "kind", words: kindWords, width: 62},
 			{title: "Behaves as", label: "observed", words: kindWords, width: 92},
 			{title: "Decision", label: "decision", words: decisionWords, width: 82}, {title: "Reason", label: "reason", width: 110},
@@ -52,7 +52,7 @@ func overview() Dashboard {
 	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told. Each has a runbook in docs/runbooks.",
 		"alertname", nil,
 		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "severity", words: []wordFor{{"critical", "critical", "red"}, {"warning", "warning", "orange"}, {"info", "info", "blue"}}}, {title: "About", label: "subject"},
-			{title: "Host", label: "host"}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
+			{title: "Host", label: "host", width: 120}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
 			{title: "Firing for", unit: "s", words: never,
 				expr: orRow(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`,
 					"alertname", "alertname", "nothing fires")}})

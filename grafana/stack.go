@@ -7,7 +7,7 @@ func stack() Dashboard {
 		"group by (key, host, instance, source) (" + keyed("estiba_source_active{"+here+"} == 1", "instance") + ")",
 		"group by (key, version) (" + keyed("estiba_exporter_build_info{"+here+"}", "instance") + ")",
 	}, []column{
-		{title: "Exporter", label: "instance"}, {title: "Host", label: "host"}, {title: "Source", label: "source"}, {title: "Release", label: "version"},
+		{title: "Exporter", label: "instance"}, {title: "Host", label: "host", width: 120}, {title: "Source", label: "source"}, {title: "Release", label: "version"},
 		{title: "Containers", expr: value("estiba_containers"), unit: "none"},
 		{title: "Without a name", expr: value("estiba_containers_unnamed"), unit: "none"},
 		{title: "Docker", expr: value("estiba_docker_up"), unit: "bool_on_off"},

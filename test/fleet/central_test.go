@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,8 +83,7 @@ func (c *central) silent(t *testing.T) string {
 	return strings.Join(list, ", ")
 }
 
-// counted is a series that is one higher at each scrape, so that each one that is
-// lost is seen.
+// counted is a series that is another number at each scrape.
 const counted = "estiba_snapshot_sequence"
 
 // samples are all samples of counted, the oldest first.
@@ -101,23 +101,14 @@ func samples(t *testing.T, s *stack.Stack, selector string) []stack.Sample {
 // host's own Prometheus has now.
 func (c *central) hasAllOf(t *testing.T, h *host, since time.Time) {
 	t.Helper()
-	own := samples(t, &h.Stack, "")
-	n, lacking := 0, []string(nil)
-	testutil.Eventually(t, 90*time.Second, "the central store has all of "+h.name, func() bool {
-		there := map[stack.Sample]bool{}
-		for _, one := range samples(t, &c.Stack, fmt.Sprintf("{host=%q}", h.name)) {
-			there[one] = true
-		}
-		n, lacking = 0, nil
-		for _, one := range own {
-			if one.At < float64(since.UnixMilli())/1000 {
-				continue
-			}
-			if n++; !there[one] {
-				lacking = append(lacking, fmt.Sprint(one))
-			}
-		}
-		return n > 0 && len(lacking) == 0
+	var own []stack.Sample
+	testutil.Eventually(t, h.Patience, h.name+" has scraped", func() bool {
+		own = slices.DeleteFunc(samples(t, &h.Stack, ""), func(one stack.Sample) bool { return one.At < float64(since.UnixMilli())/1000 })
+		return len(own) > 0
 	})
-	t.Logf("%s: the central store has all %d samples since %s", h.name, n, since.Format(time.TimeOnly))
+	testutil.Eventually(t, 2*time.Minute, "the central store has all of "+h.name, func() bool {
+		there := samples(t, &c.Stack, fmt.Sprintf("{host=%q}", h.name))
+		return !slices.ContainsFunc(own, func(one stack.Sample) bool { return !slices.Contains(there, one) })
+	})
+	t.Logf("%s: the central store has all %d samples since %s", h.name, len(own), since.Format(time.TimeOnly))
 }

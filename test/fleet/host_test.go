@@ -56,7 +56,7 @@ func newHost(t *testing.T, n *network, name, store string, named bool) *host {
 	h.client = "unix://" + filepath.Join(h.dir, "docker.sock")
 	h.Stack = stack.Stack{
 		Addresses: stack.Addresses{Exporter: h.watch + ":10120", Prometheus: h.watch + ":9090", Manager: h.watch + ":10121"},
-		Record:    filepath.Join(h.dir, "audit.jsonl"), Patience: time.Minute,
+		Record:    filepath.Join(h.dir, "audit.jsonl"), Patience: 2 * time.Minute,
 	}
 
 	root := testutil.RepositoryRoot(t)

@@ -33,6 +33,8 @@ func TestCentralCost(t *testing.T) {
 	stack.RewriteYAML(t, central.config, func(root map[string]any) { delete(root, "scrape_configs") })
 	central.start("--web.enable-remote-write-receiver", "--web.enable-admin-api")
 
+	resident := func() float64 { return stack.Scraped(t, central.Prometheus, "process_resident_memory_bytes") / (1 << 20) }
+	empty := resident()
 	store := &store{Stack: central.Stack}
 	var all []*host
 	for i := range hosts {
@@ -86,7 +88,7 @@ func TestCentralCost(t *testing.T) {
 	t.Logf("%d hosts of %d containers: %.0f series, %.0f samples a minute; %.0f series and %.0f samples a second a host", hosts, containers,
 		of("prometheus_tsdb_head_series"), rate, of("prometheus_tsdb_head_series")/hosts, rate/60/hosts)
 	t.Logf("of %.0f series %.0f are those of an overview", number(`count({host!=""})`), number(`count({host!="", __name__=~"`+overview+`"})`))
-	t.Logf("central store: %.2f CPU s a minute, %.2f CPU s a million samples, RSS %.0f MiB", perMinute, perMinute/rate*1e6, of("process_resident_memory_bytes")/(1<<20))
+	t.Logf("central store: %.2f CPU s a minute, %.2f CPU s a million samples, RSS %.0f MiB, %.0f MiB when it was empty", perMinute, perMinute/rate*1e6, resident(), empty)
 	t.Logf("on the wire: %.2f bytes a sample", (bytesNow-sentBytes)/(samplesNow-sentSamples))
 	t.Logf("write-ahead log: %.1f bytes a sample", walBytes(t, filepath.Join(central.dir, "data", "wal"))/of(appended))
 	if err := central.blockBytes(); err != nil {
