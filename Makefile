@@ -102,6 +102,11 @@ test-kernels: ## the same on 5.10, 6.1, 6.12 and the newest kernel that Debian h
 test-vm: ## the whole system with the kernel module, from insmod to a killed container, in a VM
 	test/vm/run.sh
 
+MINUTES ?= 20
+.PHONY: soak
+soak: ## the whole system in that VM under random faults, judged from outside (MINUTES=20, SEED= for the same faults again)
+	test/vm/run.sh --soak=$(MINUTES) --seed=$(SEED)
+
 .PHONY: test-debug-kernel
 test-debug-kernel: ## the module under KASAN, lockdep and kmemleak, with failing allocations
 	test/qemu/debug/debug.sh

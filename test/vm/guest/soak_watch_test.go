@@ -1,0 +1,174 @@
+//go:build estiba_vm
+
+package guest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/estiba/estiba/test/stack"
+	"github.com/estiba/estiba/test/vm/soak"
+)
+
+// bounds of what is ours and lives long. The largest figures that were seen are
+// in docs/reliability.md.
+var bounds = map[string]soak.Bounds{
+	"exporter":          {RSSKB: 64 << 10, FDs: 400, Goroutines: 60, GrowRSSKB: 12 << 10, GrowFDs: 20, GrowGoroutines: 10},
+	"manager":           {RSSKB: 96 << 10, FDs: 60, Goroutines: 120, GrowRSSKB: 16 << 10, GrowFDs: 10, GrowGoroutines: 20},
+	"manager (dry run)": {RSSKB: 96 << 10, FDs: 60, Goroutines: 120, GrowRSSKB: 16 << 10, GrowFDs: 10, GrowGoroutines: 20},
+}
+
+// readEvery is how often memory, descriptors and goroutines are read.
+const readEvery = 15 * time.Second
+
+// readParts reads what the long-lived parts of ours use. Goroutines come off
+// their own pages.
+func (s *soakRun) readParts() {
+	for p, address := range map[*part]string{s.exporter: s.Exporter, s.manager: s.Addresses.Manager, s.dry: dryAddress} {
+		n, _ := page(address, "go_goroutines")
+		p.read(int(n))
+	}
+}
+
+// page reads one series off a metrics page.
+func page(address, series string) (float64, bool) {
+	body, err := stack.Fetch("http://" + address + "/metrics")
+	if err != nil {
+		return 0, false
+	}
+	for text := string(body); text != ""; {
+		line, rest, _ := cut(text)
+		text = rest
+		if len(line) > len(series) && line[:len(series)] == series && line[len(series)] == ' ' {
+			v, err := strconv.ParseFloat(line[len(series)+1:], 64)
+			return v, err == nil
+		}
+	}
+	return 0, false
+}
+
+func cut(text string) (line, rest string, found bool) {
+	for i := range len(text) {
+		if text[i] == '\n' {
+			return text[:i], text[i+1:], true
+		}
+	}
+	return text, "", false
+}
+
+// ask is a query that may fail: Prometheus may be what is down.
+func (s *soakRun) ask(promql string) ([]stack.Series, error) {
+	body, err := stack.Fetch("http://" + s.Addresses.Prometheus + "/api/v1/query?" + url.Values{"query": {promql}}.Encode())
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  *[2]any
+				Values [][2]any
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	var found []stack.Series
+	for _, r := range answer.Data.Result {
+		one := stack.Series{Labels: r.Metric}
+		if r.Value != nil {
+			r.Values = [][2]any{*r.Value}
+		}
+		for _, v := range r.Values {
+			at, ok := v[0].(float64)
+			value, err := strconv.ParseFloat(fmt.Sprint(v[1]), 64)
+			if !ok || err != nil {
+				return nil, fmt.Errorf("sample %v", v)
+			}
+			one.Samples = append(one.Samples, stack.Sample{At: at, Value: value})
+		}
+		found = append(found, one)
+	}
+	return found, nil
+}
+
+// counterWatch is what is known of the exporter's counters in Prometheus.
+type counterWatch struct {
+	last     time.Time // of the look before
+	reported map[string]bool
+	fell     map[string]int // by series, because the container was started again
+	compared int
+	excused  int
+}
+
+// looked is how far a look at the counters reaches back beyond the one before:
+// the clock may have been set back meanwhile, and forward by as much.
+const looked = 2 * time.Minute
+
+// watchCounters wants no counter of the exporter to have fallen while one
+// process of it lived. A container that is started again keeps its id, and its
+// counters begin anew: as often as that was so, they may.
+func (s *soakRun) watchCounters() {
+	w := &s.counters
+	if w.reported == nil {
+		w.reported, w.fell = map[string]bool{}, map[string]int{}
+	}
+	back := looked
+	if !w.last.IsZero() {
+		back += time.Since(w.last)
+	}
+	// Into the future as well: it may have been the present already.
+	window := fmt.Sprintf("[%ds] offset -60s", int((back + time.Minute).Seconds()))
+	process, err := s.ask(`process_cpu_seconds_total{job="estiba"}` + window)
+	if err != nil || len(process) != 1 {
+		return // the next look reaches back further
+	}
+	counters, err := s.ask(`{job="estiba",__name__=~"estiba_(container|unattributed|host|source)_.+_total"}` + window)
+	if err != nil {
+		return
+	}
+	w.last = time.Now()
+	samples := func(series stack.Series) []soak.Sample {
+		list := make([]soak.Sample, len(series.Samples))
+		for i, one := range series.Samples {
+			list[i] = soak.Sample(one)
+		}
+		return list
+	}
+	for _, c := range counters {
+		w.compared += max(0, len(c.Samples)-1)
+		for _, fall := range soak.Falls(samples(c), samples(process[0])) {
+			name := labelled(c.Labels)
+			key := fmt.Sprint(name, fall.From.At)
+			if w.reported[key] {
+				continue
+			}
+			w.reported[key] = true
+			if id := s.idOf(c.Labels["name"]); id != "" && w.fell[name] < s.starts(id)-1 {
+				w.fell[name]++
+				w.excused++
+				continue
+			}
+			s.violation("counter %s fell from %g to %g", name, fall.From.Value, fall.To.Value)
+		}
+	}
+}
+
+// idOf is the id of one of the containers that live through the whole run.
+func (s *soakRun) idOf(name string) string { return s.residents[name].ID }
+
+func labelled(labels map[string]string) string {
+	var parts []string
+	for k, v := range labels {
+		if k != "__name__" && k != "job" && k != "instance" {
+			parts = append(parts, k+"="+v)
+		}
+	}
+	sort.Strings(parts)
+	return fmt.Sprint(labels["__name__"], parts)
+}
