@@ -62,7 +62,7 @@ func (s *soakRun) observe(t *testing.T) *observer {
 			time.Sleep(250 * time.Millisecond)
 		}
 	}()
-	for deadline := time.Now().Add(patience); o.listed() == 0; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(slack); o.listed() == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the Engine's event stream does not open")
 		}
