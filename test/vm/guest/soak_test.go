@@ -319,11 +319,13 @@ func (s *soakRun) dump(t *testing.T) string {
 // tables prints what was seen.
 func (s *soakRun) tables(report soak.Report, results []result) {
 	table := func(title string, counts map[string]int) {
-		fmt.Printf("Largest numbers: %s\n| | |\n|---|---|\n", title)
+		s.say("%s", title)
+		fmt.Printf("| | |\n|---|---|\n")
 		for _, key := range slices.Sorted(maps.Keys(counts)) {
 			fmt.Printf("| %s | %d |\n", key, counts[key])
 		}
 	}
+	s.say("faults")
 	fmt.Printf("| fault | times | longest recovery, s |\n|---|---|---|\n")
 	for _, kind := range soak.Kinds() {
 		n, longest := 0, time.Duration(0)
@@ -349,6 +351,7 @@ func (s *soakRun) tables(report soak.Report, results []result) {
 		"halves of lines in the records":                               s.records[0].torn + s.records[1].torn,
 	})
 	table("programs that ended by themselves during a fault", s.selfEnds)
+	s.say("the most of each")
 	fmt.Printf("| | resident kB | descriptors | goroutines | longest life |\n|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(s.most)) {
 		m := s.most[name]
