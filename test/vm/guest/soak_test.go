@@ -260,6 +260,7 @@ func (s *soakRun) startAll(t *testing.T) {
 // until patience ended.
 func (s *soakRun) atRest() []soak.Entry {
 	for deadline := time.Now().Add(slack); ; time.Sleep(time.Second) {
+		s.note() // what the logs say by now
 		seen := s.seen()
 		if len(soak.Check(seen, true).Violations) == len(soak.Check(seen, false).Violations) || time.Now().After(deadline) {
 			return seen
