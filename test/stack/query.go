@@ -22,6 +22,15 @@ type Series struct {
 // the test's log: who asks does so until the answer is right.
 func (s *Stack) Query(t *testing.T, promql string) []Series {
 	t.Helper()
+	found, err := s.Ask(promql)
+	if err != nil {
+		t.Logf("%v", err)
+	}
+	return found
+}
+
+// Ask is Query for those who can do without an answer.
+func (s *Stack) Ask(promql string) ([]Series, error) {
 	var answer struct {
 		Status, Error string
 		Data          struct {
@@ -36,9 +45,11 @@ func (s *Stack) Query(t *testing.T, promql string) []Series {
 	if err == nil {
 		err = json.Unmarshal(body, &answer)
 	}
-	if err != nil || answer.Status != "success" {
-		t.Logf("query %s: %v %s", promql, err, answer.Error)
-		return nil
+	if err != nil {
+		return nil, fmt.Errorf("query %s: %w", promql, err)
+	}
+	if answer.Status != "success" {
+		return nil, fmt.Errorf("query %s: %s", promql, answer.Error)
 	}
 	var found []Series
 	for _, r := range answer.Data.Result {
@@ -50,13 +61,13 @@ func (s *Stack) Query(t *testing.T, promql string) []Series {
 			value, err := strconv.ParseFloat(fmt.Sprint(v[1]), 64)
 			at, ok := v[0].(float64)
 			if err != nil || !ok {
-				t.Fatalf("query %s: sample %v", promql, v)
+				return nil, fmt.Errorf("query %s: sample %v", promql, v)
 			}
 			one.Samples = append(one.Samples, Sample{at, value})
 		}
 		found = append(found, one)
 	}
-	return found
+	return found, nil
 }
 
 // ByName asks for an instant vector and gives its values by container.

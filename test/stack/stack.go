@@ -67,19 +67,26 @@ func (s *Stack) Ready(t *testing.T, address string) {
 // when it is not there.
 func Scraped(t *testing.T, address, series string) float64 {
 	t.Helper()
-	body, err := Fetch("http://" + address + "/metrics")
+	v, err := Scrape(address, series)
 	if err != nil {
 		t.Logf("%v", err)
 		return -1
 	}
+	return v
+}
+
+// Scrape is Scraped for those who can do without an answer.
+func Scrape(address, series string) (float64, error) {
+	body, err := Fetch("http://" + address + "/metrics")
+	if err != nil {
+		return 0, err
+	}
 	for _, line := range strings.Split(string(body), "\n") {
 		if text, ok := strings.CutPrefix(line, series+" "); ok {
-			if v, err := strconv.ParseFloat(text, 64); err == nil {
-				return v
-			}
+			return strconv.ParseFloat(text, 64)
 		}
 	}
-	return -1
+	return 0, fmt.Errorf("http://%s/metrics has no %s", address, series)
 }
 
 // Ticks is how many ticks of the manager ended with result.

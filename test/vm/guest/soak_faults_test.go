@@ -17,6 +17,7 @@ import (
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
+	"github.com/estiba/estiba/test/stack"
 	"github.com/estiba/estiba/test/vm/soak"
 )
 
@@ -126,7 +127,7 @@ func (s *soakRun) make(t *testing.T, f soak.Fault) time.Duration {
 		limit += behind
 	}
 	lives, _ := s.manager.alive()
-	ticks, _ := page(s.Addresses.Manager, `estiba_manager_ticks_total{result="ok"}`)
+	ticks, _ := stack.Scrape(s.Addresses.Manager, `estiba_manager_ticks_total{result="ok"}`)
 	for last := "nothing"; ; time.Sleep(500 * time.Millisecond) {
 		missing := s.missing(wall, lives, ticks)
 		took := time.Since(ended)
@@ -154,22 +155,22 @@ func (s *soakRun) missing(wall time.Time, lives int, ticks float64) string {
 	if err := s.Docker.Ping(ctx); err != nil {
 		return err.Error()
 	}
-	scraped, err := s.ask(`timestamp(estiba_scrape_success == 1 and estiba_docker_up == 1)`)
+	scraped, err := s.Ask(`timestamp(estiba_scrape_success == 1 and estiba_docker_up == 1)`)
 	if err != nil {
 		return err.Error()
 	}
 	if len(scraped) != 1 || scraped[0].Samples[0].Value <= float64(wall.UnixNano())/1e9 {
 		return fmt.Sprintf("no scrape of the exporter since: %v", scraped)
 	}
-	now, ok := page(s.Addresses.Manager, `estiba_manager_ticks_total{result="ok"}`)
+	now, err := stack.Scrape(s.Addresses.Manager, `estiba_manager_ticks_total{result="ok"}`)
 	if life, _ := s.manager.alive(); life != lives {
 		ticks = 0
 	}
-	if !ok || now <= ticks {
-		return fmt.Sprintf("the manager has %g ticks that were ok, before %g", now, ticks)
+	if err != nil || now <= ticks {
+		return fmt.Sprintf("the manager has %g ticks that were ok, before %g: %v", now, ticks, err)
 	}
-	if _, ok := page(s.Alertmanager, "go_goroutines"); !ok {
-		return "Alertmanager does not answer"
+	if _, err := stack.Scrape(s.Alertmanager, "go_goroutines"); err != nil {
+		return err.Error()
 	}
 	return ""
 }
@@ -181,8 +182,8 @@ func (s *soakRun) begin(t *testing.T, kind soak.Kind, f soak.Fault) ending {
 		return func() {}
 	}
 	paused := func(p *part) ending {
-		p.signal(pauseSignal)
-		return func() { p.signal(continueSignal) }
+		p.signal(syscall.SIGSTOP)
+		return func() { p.signal(syscall.SIGCONT) }
 	}
 	switch kind {
 	case soak.ExporterKilled:

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -360,9 +359,3 @@ func (s *soakRun) tables(report soak.Report, results []result) {
 	}
 	fmt.Printf("| violations | %d |\n", len(s.violations))
 }
-
-// These are the signals of a pause.
-const (
-	pauseSignal    = syscall.SIGSTOP
-	continueSignal = syscall.SIGCONT
-)

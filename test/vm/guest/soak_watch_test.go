@@ -3,11 +3,8 @@
 package guest
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"sort"
-	"strconv"
 	"time"
 
 	"github.com/estiba/estiba/test/stack"
@@ -29,72 +26,9 @@ const readEvery = 15 * time.Second
 // their own pages.
 func (s *soakRun) readParts() {
 	for p, address := range map[*part]string{s.exporter: s.Exporter, s.manager: s.Addresses.Manager, s.dry: dryAddress} {
-		n, _ := page(address, "go_goroutines")
+		n, _ := stack.Scrape(address, "go_goroutines")
 		p.read(int(n))
 	}
-}
-
-// page reads one series off a metrics page.
-func page(address, series string) (float64, bool) {
-	body, err := stack.Fetch("http://" + address + "/metrics")
-	if err != nil {
-		return 0, false
-	}
-	for text := string(body); text != ""; {
-		line, rest, _ := cut(text)
-		text = rest
-		if len(line) > len(series) && line[:len(series)] == series && line[len(series)] == ' ' {
-			v, err := strconv.ParseFloat(line[len(series)+1:], 64)
-			return v, err == nil
-		}
-	}
-	return 0, false
-}
-
-func cut(text string) (line, rest string, found bool) {
-	for i := range len(text) {
-		if text[i] == '\n' {
-			return text[:i], text[i+1:], true
-		}
-	}
-	return text, "", false
-}
-
-// ask is a query that may fail: Prometheus may be what is down.
-func (s *soakRun) ask(promql string) ([]stack.Series, error) {
-	body, err := stack.Fetch("http://" + s.Addresses.Prometheus + "/api/v1/query?" + url.Values{"query": {promql}}.Encode())
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string
-				Value  *[2]any
-				Values [][2]any
-			}
-		}
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
-	}
-	var found []stack.Series
-	for _, r := range answer.Data.Result {
-		one := stack.Series{Labels: r.Metric}
-		if r.Value != nil {
-			r.Values = [][2]any{*r.Value}
-		}
-		for _, v := range r.Values {
-			at, ok := v[0].(float64)
-			value, err := strconv.ParseFloat(fmt.Sprint(v[1]), 64)
-			if !ok || err != nil {
-				return nil, fmt.Errorf("sample %v", v)
-			}
-			one.Samples = append(one.Samples, stack.Sample{At: at, Value: value})
-		}
-		found = append(found, one)
-	}
-	return found, nil
 }
 
 // counterWatch is what is known of the exporter's counters in Prometheus.
@@ -124,11 +58,11 @@ func (s *soakRun) watchCounters() {
 	}
 	// Into the future as well: it may have been the present already.
 	window := fmt.Sprintf("[%ds] offset -60s", int((back + time.Minute).Seconds()))
-	process, err := s.ask(`process_cpu_seconds_total{job="estiba"}` + window)
+	process, err := s.Ask(`process_cpu_seconds_total{job="estiba"}` + window)
 	if err != nil || len(process) != 1 {
 		return // the next look reaches back further
 	}
-	counters, err := s.ask(`{job="estiba",__name__=~"estiba_(container|unattributed|host|source)_.+_total"}` + window)
+	counters, err := s.Ask(`{job="estiba",__name__=~"estiba_(container|unattributed|host|source)_.+_total"}` + window)
 	if err != nil {
 		return
 	}
