@@ -305,6 +305,9 @@ func (a *App) finish(ctx context.Context) error {
 			level.Warn(a.o.Logger).Log(append([]any{"msg", "completed the record of a kill that an earlier run left open"}, keyvals(rec)...)...)
 			a.metrics.Killed(rec)
 			a.store.Killed(rec)
+			if rec.Mode == policy.Live && (rec.Found == audit.FoundRunning || rec.Found == audit.FoundPaused) {
+				a.enforcer.Doubt(rec.Container)
+			}
 			a.mu.Lock()
 			a.memory.Acted(rec.Rule, rec.Mode, rec.Time, "")
 			a.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/manager/audit"
+	"github.com/estiba/estiba/manager/policy"
 )
 
 // get fetches a page, waiting for the server to come up.
@@ -164,6 +165,33 @@ func TestLyingExporterAndDryRun(t *testing.T) {
 	w.mu.Unlock()
 	testutil.Eventually(t, 30*time.Second, "the surplus is gone after all", func() bool { return !w.running(t)["cpu-old"] })
 	w.mustRun(t, "cpu-new")
+}
+
+// The container of an interrupted kill still runs when the next manager comes,
+// but may be about to end: it is not the one that is left of its kind.
+func TestInterruptedKillCountsAsGone(t *testing.T) {
+	w := newRealWorld(t)
+	w.start(t, "cpu-old", "managed=true", "kind=cpu")
+	id := w.start(t, "cpu-new", "managed=true", "kind=cpu")
+	c, err := w.docker.Inspect(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/audit.jsonl"
+	l, err := audit.Open(file, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Intent(audit.Record{KillID: "cut", Rule: "surplus", Kind: "cpu", Container: id, StartedAt: c.StartedAt, Mode: "live", Action: "remove"}); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+file)
+	testutil.Eventually(t, 60*time.Second, "the kill of the other one has an outcome", func() bool { return len(readAudit(t, file)) >= 4 })
+	if got := readAudit(t, file)[3]; got.Name != "cpu-old" || got.Outcome != audit.OutcomeRefused || got.Guard != policy.LastOfKind {
+		t.Errorf("the other one: %+v", got)
+	}
+	w.mustRun(t, "cpu-old", "cpu-new")
 }
 
 // A manager that was killed between intent and outcome leaves an open record;

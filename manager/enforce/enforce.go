@@ -26,7 +26,8 @@ const maxParallel = 32
 // lookTime bounds one question to the Engine.
 const lookTime = 5 * time.Second
 
-// doubtTime is how long a container counts as gone after an act on it failed.
+// doubtTime is how long a container counts as gone after an act on it failed, or
+// was begun by an earlier run of which nobody knows how far it came.
 const doubtTime = time.Minute
 
 // Record is where intents and outcomes go.
@@ -148,6 +149,14 @@ func (e *Enforcer) settle(id string, r Result) {
 	if r.Record.Outcome == audit.OutcomeFailed && !r.Begun.IsZero() && r.Record.Mode == policy.Live {
 		e.gone[id] = r.Ended.Add(doubtTime)
 	}
+}
+
+// Doubt lets a container count as gone for a while, since an earlier run may
+// have told the Engine to end it: one that is in its grace still runs.
+func (e *Enforcer) Doubt(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone[id] = e.o.Now().Add(doubtTime)
 }
 
 // Wait returns when no order is under way, or when ctx ends.
