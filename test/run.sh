@@ -63,6 +63,6 @@ suite "format and vet" formatted
 suite "unit tests, rules, contract, borders, licences, with a Docker Engine" unit
 suite "json writer in user space, with sanitizers" make -s -C kmod/tests
 suite "kernel module in QEMU" test/qemu/run.sh
-suite "the whole way of the data, on real containers" go test -count=1 -v -timeout 10m ./test/docker/
+suite "the whole way of the data, on real containers" go test -count=1 -v -parallel 4 -timeout 10m ./test/docker/
 
 printf '\n%d passed, 0 failed\n' "$suites"

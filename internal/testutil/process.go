@@ -65,29 +65,13 @@ type Process struct {
 // output is shown when the test fails.
 func StartProcess(t *testing.T, name string, argv ...string) *Process {
 	t.Helper()
-	return startProcess(t, name, exec.Command(argv[0], argv[1:]...))
-}
-
-// StartAlone does the same, with a PID namespace of the program's own: its /proc
-// holds no other process, so to an exporter no container runs on this machine.
-func StartAlone(t *testing.T, name string, argv ...string) *Process {
-	t.Helper()
-	Require(t, Root)
-	cmd := exec.Command("sh", append([]string{"-c", `mount -t proc proc /proc && exec "$@"`, "sh"}, argv...)...)
-	// Unshared mounts are private (package syscall does that), cloned ones are not.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
-	return startProcess(t, name, cmd)
-}
-
-func startProcess(t *testing.T, name string, cmd *exec.Cmd) *Process {
-	t.Helper()
 	p := &Process{Name: name, done: make(chan struct{}), log: filepath.Join(t.TempDir(), name+".log")}
 	f, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p.cmd = cmd
+	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = f, f
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)

@@ -47,6 +47,9 @@ rules:
 // the one about disks fires at a thousandth of the bytes.
 func TestAlertsFire(t *testing.T) {
 	t.Parallel()
+	if testutil.Alone(t) {
+		return
+	}
 	w := newWorld(t, func(w *world) {
 		config := w.prometheusConfig(t)
 		inAHurry(t, config)

@@ -28,7 +28,6 @@ type world struct {
 	exporter, prometheus, alertmanager, manager *testutil.Process
 
 	alertmanagerConfig string // the shipped one if empty
-	seesNothing        bool   // the exporter sees no container, whoever runs some on this machine
 }
 
 // newWorld builds our programs and starts everything but generator and manager.
@@ -63,11 +62,7 @@ func newWorld(t *testing.T, prepare ...func(w *world)) *world {
 
 func (w *world) startExporter(t *testing.T) {
 	t.Helper()
-	start := testutil.StartProcess
-	if w.seesNothing {
-		start = testutil.StartAlone
-	}
-	w.exporter = start(t, "exporter", w.exporterBin,
+	w.exporter = testutil.StartProcess(t, "exporter", w.exporterBin,
 		"--web.listen-address="+w.Exporter, "--docker.host="+w.engine.Host)
 	w.Ready(t, w.Exporter)
 }

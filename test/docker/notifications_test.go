@@ -26,6 +26,9 @@ const hurry = 5
 // The rules are the shipped ones, in a hurry.
 func TestNotifications(t *testing.T) {
 	t.Parallel()
+	if testutil.Alone(t) {
+		return
+	}
 	inbox, hook := stack.WebInbox(t)
 	w := newWorld(t, func(w *world) {
 		w.alertmanagerConfig = stack.AlertmanagerConfig(t, w.root, filepath.Join(w.dir, "alertmanager-config"), "receivers-webhook.yml", func(config map[string]any) {
