@@ -52,3 +52,5 @@ export ESTIBA_TEST_ALL=1 CGO_ENABLED=0 GOFLAGS=-trimpath
 go test -count=1 -timeout 10m ./test/prometheus ./test/notifications ./test/history
 # Every query of the dashboards, with all programs and no container.
 go test -count=1 -timeout 10m -run TestNothingRuns ./test/docker
+# Hosts found by file and HTTP, and late samples in a central store.
+go test -count=1 -timeout 10m -run 'Discovery|Late' ./test/fleet
