@@ -2,6 +2,7 @@ package names
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,11 +26,14 @@ type Config struct {
 
 	Timeout  time.Duration // of one call to the Engine: 10 s
 	Resync   time.Duration // between full lists while the stream is well: 5 min
-	Alive    time.Duration // between signs of life: 10 s
+	Alive    time.Duration // between signs of life while the stream is silent: 30 s
 	MinPause time.Duration // before the stream is opened again: 250 ms, doubling …
 	MaxPause time.Duration // … to 10 s
 	Linger   time.Duration // how long a removed container is remembered: 60 s
-	Sizes    time.Duration // between measurements of the writable layers: 60 s
+	Again    time.Duration // before the Engine is asked again for one that it did not know: 60 s
+	Sizes    time.Duration // between measurements of the writable layers: 60 s, …
+	// … and while they stay the same and no container comes: 5 min.
+	StillSizes time.Duration
 }
 
 func (c *Config) defaults() {
@@ -37,9 +41,9 @@ func (c *Config) defaults() {
 		v *time.Duration
 		d time.Duration
 	}{
-		{&c.Timeout, 10 * time.Second}, {&c.Resync, 5 * time.Minute}, {&c.Alive, 10 * time.Second},
+		{&c.Timeout, 10 * time.Second}, {&c.Resync, 5 * time.Minute}, {&c.Alive, 30 * time.Second},
 		{&c.MinPause, 250 * time.Millisecond}, {&c.MaxPause, 10 * time.Second}, {&c.Linger, time.Minute},
-		{&c.Sizes, time.Minute},
+		{&c.Again, time.Minute}, {&c.Sizes, time.Minute}, {&c.StillSizes, 5 * time.Minute},
 	} {
 		if *d.v == 0 {
 			*d.v = d.d
@@ -57,6 +61,7 @@ type Cache struct {
 	mu      sync.RWMutex
 	up      bool
 	byID    map[string]*Info
+	came    int                  // how often something was put into it
 	removed map[string]time.Time // when a container in byID was destroyed
 	sizes   map[string]int64
 	sizedAt time.Time
@@ -163,6 +168,7 @@ func (c *Cache) follow(ctx context.Context) error {
 	resync, alive := time.NewTicker(c.config.Resync), time.NewTicker(c.config.Alive)
 	defer resync.Stop()
 	defer alive.Stop()
+	strangers := map[string]time.Time{} // ids that the Engine did not know, another runtime's for instance
 	for {
 		var err error
 		select {
@@ -172,14 +178,14 @@ func (c *Cache) follow(ctx context.Context) error {
 		case e := <-events:
 			err = c.apply(ctx, e)
 		case id := <-c.wanted:
-			c.mu.RLock()
-			_, known := c.byID[id]
-			c.mu.RUnlock()
-			if !known {
-				err = c.fetch(ctx, id)
+			if asked, ok := strangers[id]; c.knows(id) || ok && time.Since(asked) < c.config.Again {
+				continue
 			}
+			err = c.fetch(ctx, id)
+			strangers[id] = time.Now()
 		case <-resync.C:
 			err = c.resync(ctx)
+			clear(strangers)
 		case <-alive.C:
 			call, stop := context.WithTimeout(ctx, c.config.Timeout)
 			err = c.engine.Ping(call)
@@ -253,6 +259,7 @@ func (c *Cache) resync(ctx context.Context) error {
 func (c *Cache) put(i *Info) {
 	if !i.equal(c.byID[i.ID]) {
 		c.byID[i.ID] = i
+		c.came++
 	}
 }
 
@@ -265,6 +272,12 @@ func (c *Cache) expire() {
 			delete(c.byID, id)
 		}
 	}
+}
+
+func (c *Cache) knows(id string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byID[id] != nil
 }
 
 // setUp returns what it was before.
@@ -283,9 +296,12 @@ func (c *Cache) size() int {
 }
 
 // measure asks for the writable layers' sizes, at most a twentieth of the time:
-// the Engine walks every layer's files for it.
+// the Engine walks every layer's files for it. While they stay the same and no
+// container comes, it asks less often.
 func (c *Cache) measure(ctx context.Context) {
 	pause := c.config.Sizes / 6
+	var at time.Time
+	came, still := 0, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -293,19 +309,23 @@ func (c *Cache) measure(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		pause = c.config.Sizes
-		if !c.Up() {
+		c.mu.RLock()
+		up, now := c.up, c.came
+		c.mu.RUnlock()
+		if !up || still && now == came && time.Since(at) < c.config.StillSizes {
 			continue
 		}
-		began := time.Now()
+		at, came = time.Now(), now
 		call, stop := context.WithTimeout(ctx, c.config.Sizes)
 		list, err := c.engine.List(call, dockerclient.ListOptions{Sizes: true})
 		stop()
 		if ctx.Err() != nil {
 			return
 		}
-		pause = max(pause, 20*time.Since(began))
+		pause = max(pause, 20*time.Since(at))
 		if err != nil {
 			level.Debug(c.logger).Log("msg", "measuring writable layers", "err", err)
+			still = false
 			continue
 		}
 		sizes := make(map[string]int64, len(list))
@@ -315,7 +335,8 @@ func (c *Cache) measure(ctx context.Context) {
 			}
 		}
 		c.mu.Lock()
-		c.sizes, c.sizedAt = sizes, began
+		still = maps.Equal(c.sizes, sizes)
+		c.sizes, c.sizedAt = sizes, at
 		c.mu.Unlock()
 	}
 }

@@ -3,6 +3,7 @@ package names
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/go-kit/log"
 
 	"github.com/estiba/estiba/internal/container"
@@ -26,10 +28,13 @@ type fakeEngine struct {
 	failed     chan error
 	down, hang bool
 	lists      int
+	sizings    int // lists with sizes
+	inspected  map[string]int
+	grown      int64 // bytes that every layer has more than at first
 }
 
 func newFake() *fakeEngine {
-	return &fakeEngine{containers: map[string]dockerclient.Container{}}
+	return &fakeEngine{containers: map[string]dockerclient.Container{}, inspected: map[string]int{}}
 }
 
 func (f *fakeEngine) wait(ctx context.Context) error {
@@ -55,11 +60,14 @@ func (f *fakeEngine) List(ctx context.Context, o dockerclient.ListOptions) ([]do
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lists++
+	if o.Sizes {
+		f.sizings++
+	}
 	var list []dockerclient.Container
 	for _, c := range f.containers {
 		c.WritableBytes = -1
 		if o.Sizes {
-			c.WritableBytes = 4096
+			c.WritableBytes = 4096 + f.grown
 		}
 		list = append(list, c)
 	}
@@ -72,7 +80,11 @@ func (f *fakeEngine) Inspect(ctx context.Context, id string) (dockerclient.Conta
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.inspected[id]++
 	c, ok := f.containers[id]
+	if !ok && strings.HasPrefix(id, "stranger") {
+		return c, cerrdefs.ErrNotFound
+	}
 	if !ok {
 		return c, errors.New("gone in a way that is not a 404")
 	}
@@ -187,6 +199,70 @@ func TestCacheSurvivesItsEngine(t *testing.T) {
 		f.change(func() { now = f.lists })
 		return now > lists && c.Up()
 	})
+}
+
+// TestStrangers are not asked for at each scrape: a host's Kubernetes has
+// containers that its Docker does not know.
+func TestStrangers(t *testing.T) {
+	f := newFake()
+	c := start(t, f, Config{Again: time.Hour})
+	testutil.Eventually(t, 5*time.Second, "up", c.Up)
+	asked := func(id string) (n int) {
+		f.change(func() { n = f.inspected[id] })
+		return n
+	}
+	c.Get("stranger-1")
+	testutil.Eventually(t, 5*time.Second, "the engine is asked for an unknown one", func() bool { return asked("stranger-1") == 1 })
+	for i := range 50 {
+		c.Get("stranger-1")
+		next := fmt.Sprintf("stranger-2-%d", i)
+		c.Get(next)
+		testutil.Eventually(t, 5*time.Second, "the queue moves on", func() bool { return asked(next) == 1 })
+	}
+	if n := asked("stranger-1"); n != 1 {
+		t.Errorf("looked up 51 times in an hour, the engine was asked %d times, want once", n)
+	}
+	f.put(dockerclient.Container{ID: "stranger-1", Name: "late"}, "start")
+	testutil.Eventually(t, 5*time.Second, "one that the engine tells of after all", func() bool { return c.Get("stranger-1") != nil })
+	f = newFake()
+	c = start(t, f, Config{Again: time.Millisecond})
+	testutil.Eventually(t, 5*time.Second, "an unknown one is asked for again after a while", func() bool {
+		c.Get("stranger")
+		return asked("stranger") > 1
+	})
+}
+
+// TestSizesThatStay are asked for less often, unless a container comes or one's
+// layer grew.
+func TestSizesThatStay(t *testing.T) {
+	f := newFake()
+	f.put(dockerclient.Container{ID: "a"}, "")
+	c := start(t, f, Config{Sizes: 20 * time.Millisecond, StillSizes: time.Hour})
+	sizings := func() (n int) {
+		f.change(func() { n = f.sizings })
+		return n
+	}
+	settle := func(what string, id string, size int64) {
+		t.Helper()
+		testutil.Eventually(t, 5*time.Second, what, func() bool { s, _ := c.Sizes(); return s[id] == size })
+		testutil.Eventually(t, 5*time.Second, what+": then quiet", func() bool {
+			before := sizings()
+			time.Sleep(200 * time.Millisecond)
+			return sizings() == before
+		})
+	}
+	settle("the first container's size", "a", 4096)
+	f.put(dockerclient.Container{ID: "b"}, "start")
+	settle("a new container's size", "b", 4096)
+	if n := sizings(); n > 6 {
+		t.Errorf("%d measurements for two containers of the same sizes", n)
+	}
+	f = newFake()
+	f.put(dockerclient.Container{ID: "a"}, "")
+	c = start(t, f, Config{Sizes: 20 * time.Millisecond, StillSizes: 100 * time.Millisecond})
+	testutil.Eventually(t, 5*time.Second, "a size", func() bool { s, _ := c.Sizes(); return s["a"] == 4096 })
+	f.change(func() { f.grown = 1 })
+	testutil.Eventually(t, 5*time.Second, "a layer that grew later", func() bool { s, _ := c.Sizes(); return s["a"] == 4097 })
 }
 
 // TestAnInfoStaysTheSame since label bytes are kept for as long as it does.
