@@ -104,6 +104,17 @@ func (l *ledger) update(now []entry) tally {
 	return l.last
 }
 
+// recall completes e, a process that did not run since the last update, with
+// the I/O that it had done then. It is false for one that was not there.
+func (l *ledger) recall(e *entry) bool {
+	was, ok := l.live[e.pid]
+	if !ok || was.identity != e.identity {
+		return false
+	}
+	copy(e.tally[:minorFaults], was.tally[:minorFaults])
+	return true
+}
+
 // heir climbs from pid to a process that was there before and still is.
 func (l *ledger) heir(pid int, current map[int]entry) int {
 	for range len(l.live) + 1 {

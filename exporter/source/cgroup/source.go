@@ -83,6 +83,7 @@ type state struct {
 	peakRSS  uint64 // kB
 	disk     [2]uint64
 	resolved bool
+	rest     rest
 }
 
 // New makes a source. It fails if there is no /proc at the given path.
@@ -277,6 +278,8 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.InitPID, uint64(all[first].pid))
 	}
 	c.Set(source.StartTime, st.started)
+	s.cpuTime(st, c)
+	st.rest.begin(c, now, now-time.Duration(st.started) < creation)
 
 	var vsz, rss, threads uint64
 	entries := make([]entry, 0, len(members))
@@ -288,6 +291,10 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		threads += p.threads
 		e := entry{identity: p.identity, parent: p.parent}
 		e.tally[minorFaults], e.tally[majorFaults], e.tally[cpuTicks] = p.minor, p.major, p.cpu
+		if st.rest.resting && !st.rest.ioMissing && st.ledger.recall(&e) {
+			entries = append(entries, e)
+			continue
+		}
 		switch err := s.processIO(st, p.identity, &e.tally); {
 		case err == nil:
 			entries = append(entries, e)
@@ -301,6 +308,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 	if len(entries) == 0 {
 		return false
 	}
+	st.rest.ioMissing = !complete
 	s.closeEnded(st, entries)
 	c.Set(source.VSZ, vsz)
 	c.Set(source.RSS, rss)
@@ -312,7 +320,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.MemoryPercent, uint64(float64(rss)/float64(totalKB)*10000+0.5))
 	}
 
-	s.cgroupStats(st, c)
+	s.cgroupStats(st, c, now)
 	if _, ok := c.Get(source.Swap); !ok && s.swapless {
 		c.Set(source.Swap, 0)
 	}
@@ -348,13 +356,19 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 			c.Set(source.CPUWindow, uint64(length))
 		}
 	}
+	st.rest.last = *c
 	return true
 }
 
 // disk tells the storage I/O: what the block layer moved for the container's
 // cgroup. Version 1 does not see there what the kernel writes back later, so
-// that the larger of this and the processes' own count is taken.
+// that the larger of this and the processes' own count is taken. Version 2 counts
+// what is written back, too, which goes on while the container rests.
 func (s *Source) disk(c *source.Container, st *state, sum *tally, complete bool) {
+	if st.rest.resting && st.files[ioStat].path == "" {
+		st.rest.tell(c, source.DiskRead, source.DiskWrite)
+		return
+	}
 	read, written, ok := s.storage(st)
 	if complete && (!ok || st.files[blkioOwn].path != "") {
 		read, written, ok = max(read, sum[readBytes]), max(written, sum[writeBytes]), true
@@ -480,7 +494,7 @@ func (s *Source) resolve(st *state, sh *shim, young bool) {
 	}
 	if found != st.place {
 		s.closeFiles(st)
-		st.place, st.files = found, found.files()
+		st.place, st.files, st.rest = found, found.files(), rest{}
 	}
 }
 

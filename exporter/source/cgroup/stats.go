@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/estiba/estiba/exporter/source"
 )
@@ -73,24 +74,43 @@ func (s *Source) text(st *state, which int) ([]byte, bool) {
 	return b, err == nil
 }
 
-// cgroupStats reads what the container's own cgroups say. A file that cannot
-// be read leaves its fields unknown.
-func (s *Source) cgroupStats(st *state, c *source.Container) {
-	if !st.shared {
-		c.Cgroup = st.place.path
-	}
+// cpuTime reads the CPU time of the container's own cgroups.
+func (s *Source) cpuTime(st *state, c *source.Container) {
 	s.cpuV2(st, c)
 	if _, ok := c.Get(source.CPU); !ok {
 		s.cpuV1(st, c)
 	}
-	if b, ok := s.text(st, cpuStatV1); ok {
-		setValue(c, source.CPUThrottled, b, "throttled_time", 1)
+}
+
+// cgroupStats reads what else the container's own cgroups say. A file that
+// cannot be read leaves its fields unknown.
+func (s *Source) cgroupStats(st *state, c *source.Container, now time.Duration) {
+	if !st.shared {
+		c.Cgroup = st.place.path
 	}
-	s.memoryV1(st, c)
-	s.memoryV2(st, c)
+	if st.rest.resting {
+		st.rest.tell(c, source.CPUUser, source.CPUSystem, source.CPUThrottled, source.OOMKills)
+	} else {
+		if _, ok := c.Get(source.CPUUser); !ok {
+			s.cpuPartsV1(st, c)
+		}
+		if b, ok := s.text(st, cpuStatV1); ok {
+			setValue(c, source.CPUThrottled, b, "throttled_time", 1)
+		}
+		for _, which := range [...]int{memoryOOM, memoryEvents} {
+			if b, ok := s.text(st, which); ok {
+				setValue(c, source.OOMKills, b, "oom_kill", 1)
+			}
+		}
+	}
+	if st.rest.full {
+		s.limit(st, c)
+	} else {
+		st.rest.tell(c, source.MemoryLimit)
+	}
+	s.memory(st, c)
 	s.pressure(st, pressureCPU, source.PressureCPU, c)
-	s.pressure(st, pressureMemory, source.PressureMemory, c)
-	s.pressure(st, pressureIO, source.PressureIO, c)
+	s.stalls(st, c, now)
 }
 
 // cpuV1 reads cpuacct (Documentation/admin-guide/cgroup-v1/cpuacct.rst).
@@ -101,6 +121,10 @@ func (s *Source) cpuV1(st *state, c *source.Container) {
 	}
 	c.CPUSource = "cgroup"
 	c.Set(source.CPU, total)
+}
+
+// cpuPartsV1 reads the two parts of the same.
+func (s *Source) cpuPartsV1(st *state, c *source.Container) {
 	user, okUser := s.single(st, cpuacctUser)
 	system, okSystem := s.single(st, cpuacctSystem)
 	if okUser && okSystem {
@@ -122,31 +146,33 @@ func (s *Source) cpuV2(st *state, c *source.Container) {
 	setValue(c, source.CPUThrottled, b, "throttled_usec", 1000)
 }
 
-// memoryV1 reads the memory controller (cgroup-v1/memory.rst). The "total_"
-// lines of memory.stat include the cgroups below.
-func (s *Source) memoryV1(st *state, c *source.Container) {
-	if v, ok := s.single(st, memoryUsage); ok {
-		c.Set(source.MemoryCgroup, v/1024)
+// limit reads the most memory that the container may have, which only an order
+// from outside changes. Version 1 writes a huge number for none, 2 a word.
+func (s *Source) limit(st *state, c *source.Container) {
+	for _, which := range [...]int{memoryLimit, memoryMax} {
+		if v, ok := s.single(st, which); ok && v < unlimited {
+			c.Set(source.MemoryLimit, v/1024)
+		}
 	}
-	if v, ok := s.single(st, memoryLimit); ok && v < unlimited {
-		c.Set(source.MemoryLimit, v/1024)
+}
+
+// memory reads the memory controller (cgroup-v1/memory.rst, cgroup-v2.rst). The
+// "total_" lines of memory.stat of version 1 include the cgroups below. Of a
+// container that rests and has as much memory as before nothing was taken, or
+// swapped out: memory.stat, the dearest file of all, is left alone then.
+func (s *Source) memory(st *state, c *source.Container) {
+	for _, which := range [...]int{memoryUsage, memoryCurrent} {
+		if v, ok := s.single(st, which); ok {
+			c.Set(source.MemoryCgroup, v/1024)
+		}
+	}
+	if st.rest.resting && st.rest.same(c, source.MemoryCgroup) {
+		st.rest.tell(c, source.MemoryInactiveFile, source.Swap)
+		return
 	}
 	if b, ok := s.text(st, memoryStatV1); ok {
 		setKilobytes(c, source.MemoryInactiveFile, b, "total_inactive_file")
 		setKilobytes(c, source.Swap, b, "total_swap")
-	}
-	if b, ok := s.text(st, memoryOOM); ok {
-		setValue(c, source.OOMKills, b, "oom_kill", 1)
-	}
-}
-
-// memoryV2 reads the memory controller (cgroup-v2.rst).
-func (s *Source) memoryV2(st *state, c *source.Container) {
-	if v, ok := s.single(st, memoryCurrent); ok {
-		c.Set(source.MemoryCgroup, v/1024)
-	}
-	if v, ok := s.single(st, memoryMax); ok { // "max" is no number
-		c.Set(source.MemoryLimit, v/1024)
 	}
 	if v, ok := s.single(st, memorySwap); ok {
 		c.Set(source.Swap, v/1024)
@@ -154,9 +180,23 @@ func (s *Source) memoryV2(st *state, c *source.Container) {
 	if b, ok := s.text(st, memoryStatV2); ok {
 		setKilobytes(c, source.MemoryInactiveFile, b, "inactive_file")
 	}
-	if b, ok := s.text(st, memoryEvents); ok {
-		setValue(c, source.OOMKills, b, "oom_kill", 1)
+}
+
+// stalls reads how long tasks waited for memory and for storage. To begin to
+// wait for either a task has to run, other than for a CPU: while the container
+// rests, the totals can only grow if they did so since it stopped.
+func (s *Source) stalls(st *state, c *source.Container, now time.Duration) {
+	r := &st.rest
+	if r.resting && r.calm {
+		r.tell(c, source.PressureMemory, source.PressureIO)
+		return
 	}
+	s.pressure(st, pressureMemory, source.PressureMemory, c)
+	s.pressure(st, pressureIO, source.PressureIO, c)
+	if !r.resting || !r.same(c, source.PressureMemory) || !r.same(c, source.PressureIO) {
+		r.waitingAt = now
+	}
+	r.calm = now-r.waitingAt >= stallTime
 }
 
 // pressure reads the total of the line "some", in µs (accounting/psi.rst).
