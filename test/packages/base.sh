@@ -2,13 +2,13 @@
 base=$top/build/cache/packages/base
 
 # make_base: systemd as process 1, what checks and builds packages, and a kernel
-# that has headers. Made again when a week old or when this file has changed.
+# that has headers. Made again when a week old or when this function has changed.
 make_base() {
     local cache=$top/build/cache/packages stamp
     mkdir -p "$cache"
     exec 8>"$cache/lock"
     flock 8
-    stamp=$(cksum <"$here/base.sh")
+    stamp=$(sed -n '/^make_base/,/^}/p' "$here/base.sh" | cksum)
     if [ "$(cat "$cache/stamp" 2>/dev/null)" = "$stamp" ] && [ -n "$(find "$cache/stamp" -mtime -7)" ]; then
         return 0
     fi
@@ -17,7 +17,7 @@ make_base() {
     apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries)' >"$cache/apt.conf" || true
     mmdebstrap --quiet --mode=root --variant=essential \
         --include=apt,systemd-sysv,procps,curl,lintian,dkms,linux-headers-amd64 \
-        --aptopt="$cache/apt.conf" --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --aptopt="$cache/apt.conf" --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --customize-hook='rm "$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap"' \
         bookworm "$cache/base" "$cache/sources.list" >"$cache/mmdebstrap.log" 2>&1 || {
         tail -n 5 "$cache/mmdebstrap.log"
@@ -35,7 +35,7 @@ copy() {
     devices "$dir/root/dev"
     mount -t proc proc "$dir/root/proc"
     mount -t tmpfs none "$dir/root/run"
-    mkdir -p "$dir/root/packages" "$dir/root/newer"
+    mkdir -p "$dir/root/packages"
 }
 # devices FOLDER: those that every container has. Not the machine's own: what a
 # systemd does to them would be done to ours.

@@ -154,10 +154,10 @@ test_manager() {
     try "its record has a folder, for root and itself" sh_machine '[ -d /var/lib/estiba/manager ] && [ "$(stat -L -c %a /var/lib/estiba/manager)" = 750 ] && ls /var/lib/estiba/manager | grep audit'
     on_machine sed -i 's/^interval: 10s/interval: 11s/' /etc/estiba/policy.yml
     try "it takes a changed policy" on_machine systemctl reload estiba-manager
-    try "and says so" eventually 5 publishes "$manager_at" '^estiba_manager_config_last_reload_successful 1$'
+    try "and says so" eventually 30 publishes "$manager_at" '^estiba_manager_config_last_reload_successful 1$'
     on_machine sh -c 'cp /etc/estiba/policy.yml /root/ && echo wrong: 1 >>/etc/estiba/policy.yml && systemctl reload estiba-manager'
-    try "a bad policy is refused" eventually 5 publishes "$manager_at" '^estiba_manager_config_last_reload_successful 0$'
-    on_machine sh -c 'cp /root/policy.yml /etc/estiba/policy.yml && systemctl reload estiba-manager'
+    try "a bad policy is refused" eventually 30 publishes "$manager_at" '^estiba_manager_config_last_reload_successful 0$'
+    on_machine sh -c 'cp /root/policy.yml /etc/estiba/policy.yml && rm /root/policy.yml && systemctl reload estiba-manager'
 }
 
 # Containers of the machine's generator in the Engine. Its name is not that of
@@ -187,13 +187,13 @@ test_generator() {
 # newer OUT: the packages as a later version has them, with new flags as default.
 newer() {
     local deb dir
-    mkdir -p "$1"
+    mkdir -p "$1" "$work/newer"
     for deb in $debs; do
         dir=$work/newer/$(basename "$deb")
-        dpkg-deb -R "$deb" "$dir"
+        dpkg-deb -R "$deb" "$dir" || return 1
         sed -i 's/^Version: .*/Version: 1.0.1-1/' "$dir/DEBIAN/control"
         for conf in "$dir"/etc/default/*; do [ ! -f "$conf" ] || echo "# of the newer version" >>"$conf"; done
-        dpkg-deb --root-owner-group -Znone --build "$dir" "$1" >/dev/null
+        dpkg-deb --root-owner-group -Znone --build "$dir" "$1" >/dev/null || return 1
     done
 }
 pid_of() { on_machine systemctl show -p MainPID --value "$1"; }
