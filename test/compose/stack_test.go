@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -20,8 +21,8 @@ import (
 // services that run in the test: all but Grafana, which nobody can build here.
 var running = []string{"alertmanager", "exporter", "exporter-docker", "generator", "generator-docker", "manager", "manager-docker", "prometheus"}
 
-// TestStack starts everything with the scripts that make up and make down
-// call, on real images, and looks from outside. Its parts build on each other.
+// TestStack starts everything with make up, on real images, and looks from
+// outside. Its parts build on each other.
 func TestStack(t *testing.T) {
 	if os.Getenv("ESTIBA_TEST_STACK") == "" {
 		t.Skip("test/compose/run.sh runs it, with a Docker Engine of its own")
@@ -42,6 +43,7 @@ func TestStack(t *testing.T) {
 		{"up leaves Grafana out by name", s.up},
 		{"secrets are their owner's alone", s.secrets},
 		{"every service is healthy", s.healthy},
+		{"status and logs tell of every service", s.tells},
 		{"every service is confined", s.confined},
 		{"listeners are on loopback", s.loopback},
 		{"Prometheus scrapes and evaluates", s.scrapes},
@@ -71,16 +73,23 @@ type stack struct {
 
 func container(service string) string { return "estiba-" + service + "-1" }
 
-// script runs one of tools/compose and returns what it printed.
-func script(t *testing.T, env []string, name string, args ...string) string {
+// run is what a person types in the repository's root; it returns what that
+// printed.
+func run(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(root, "tools", "compose", name), args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// script runs tools/compose/compose.sh.
+func script(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	run(t, env, "tools/compose/compose.sh", args...)
 }
 
 func docker(t *testing.T, args ...string) string {
@@ -138,7 +147,7 @@ const (
 )
 
 func (s *stack) up(t *testing.T) {
-	s.said = script(t, nil, "up.sh", "--demo")
+	s.said = run(t, nil, "make", "-s", "up", "ARGS=--demo")
 	for _, want := range []string{
 		"pulling grafana/grafana:13.2.3", "grafana is left out",
 		"prometheus is built here instead", "alertmanager is built here instead", "socket-proxy is built here instead",
@@ -180,6 +189,48 @@ func (s *stack) healthy(t *testing.T) {
 		if n := inspect(t, container(name), ".RestartCount"); n != "0" {
 			t.Errorf("%s was restarted %s times", name, n)
 		}
+	}
+}
+
+func (s *stack) tells(t *testing.T) {
+	status := run(t, nil, "make", "-s", "status")
+	for _, name := range running {
+		if !regexp.MustCompile(`(?m)^` + name + ` .*\(healthy\)`).MatchString(status) {
+			t.Errorf("status does not say that %s is healthy: %s", name, status)
+		}
+	}
+	// The logs are followed until somebody stops that.
+	logs, err := os.Create(filepath.Join(t.TempDir(), "logs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	follow := exec.Command("make", "-s", "logs")
+	follow.Dir, follow.Stdout, follow.Stderr = root, logs, logs
+	follow.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		follow.Wait()
+		close(ended)
+	}()
+	defer func() {
+		syscall.Kill(-follow.Process.Pid, syscall.SIGINT)
+		<-ended
+	}()
+	for _, name := range running {
+		line := regexp.MustCompile(`(?m)^` + name + `-1 +\| \S`)
+		eventually(t, time.Minute, "the logs have a line of "+name, func() bool {
+			data, _ := os.ReadFile(logs.Name())
+			return line.Match(data)
+		})
+	}
+	select {
+	case <-ended:
+		t.Error("logs does not follow")
+	default:
 	}
 }
 
@@ -472,7 +523,7 @@ func (s *stack) comesBack(t *testing.T) {
 }
 
 func (s *stack) upAgain(t *testing.T) {
-	script(t, nil, "up.sh", "--demo")
+	run(t, nil, "make", "-s", "up", "ARGS=--demo")
 	for _, name := range running {
 		if got := inspect(t, container(name), ".Id"); got != s.ids[name] {
 			t.Errorf("%s was replaced though nothing had changed", name)
@@ -507,8 +558,8 @@ func (s *stack) survives(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(policies, "all.yml"), []byte(removeAll), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	script(t, nil, "compose.sh", "stop", "generator")
-	script(t, []string{"ESTIBA_POLICIES=" + policies, "ESTIBA_POLICY=all.yml"}, "compose.sh", "up", "-d", "--wait", "--no-deps", "manager")
+	script(t, nil, "stop", "generator")
+	script(t, []string{"ESTIBA_POLICIES=" + policies, "ESTIBA_POLICY=all.yml"}, "up", "-d", "--wait", "--no-deps", "manager")
 	s.ids["manager"] = inspect(t, container("manager"), ".Id")
 	eventually(t, 90*time.Second, "the unlabelled container is removed", func() bool {
 		return docker(t, "ps", "-aq", "--filter", "name=^bystander$") == ""
@@ -551,11 +602,11 @@ func left(t *testing.T) string {
 func (s *stack) down(t *testing.T) {
 	// Started again, so that there are generated containers to remove; its
 	// folder for locks has to be its own the second time too.
-	script(t, nil, "compose.sh", "start", "generator")
+	script(t, nil, "start", "generator")
 	eventually(t, time.Minute, "containers are generated", func() bool {
 		return docker(t, "ps", "-q", "--filter", "label=estiba.generator=compose") != ""
 	})
-	script(t, nil, "down.sh")
+	run(t, nil, "make", "-s", "down")
 	if l := left(t); l != "" {
 		t.Errorf("containers or networks are left: %s", l)
 	}
@@ -565,7 +616,7 @@ func (s *stack) down(t *testing.T) {
 }
 
 func (s *stack) downVolumes(t *testing.T) {
-	script(t, nil, "down.sh", "--volumes")
+	run(t, nil, "make", "-s", "down", "ARGS=--volumes")
 	if l := left(t); l != "" {
 		t.Errorf("containers or networks are left: %s", l)
 	}

@@ -109,7 +109,7 @@ test_exporter() {
     on_machine rm -r /etc/systemd/system/estiba-exporter.service.d
     try "with both again it is whole" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
     try "I/O is back" eventually 30 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
-    on_machine systemctl stop shim
+    on_machine sh -c 'systemctl stop shim; rm /usr/local/bin/containerd-shim-runc-v2'
 
     # As the documentation has it: a file that only root may read.
     try "TLS from a file of root's" sh_machine '
