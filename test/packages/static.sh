@@ -4,7 +4,7 @@ units='exporter/packaging/estiba-exporter.service manager/packaging/estiba-manag
     generator/packaging/estiba-generator.service generator/packaging/estiba-generator.timer'
 
 # sources FOLDER: the working tree as it is now, without Git and without what
-# builds made: others may go on editing.
+# builds made.
 sources() {
     mkdir -p "$1"
     git ls-files -z -co --exclude-standard | { while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done; } |
@@ -20,7 +20,9 @@ build_in() {
 build_packages() {
     version=$(git describe --tags --always --dirty) revision=$(git rev-parse HEAD) epoch=$(git log -1 --format=%ct)
     deb_version=1.0.0~test-1
+    # Two copies at once: others may go on editing.
     sources "$work/one"
+    sources "$work/a folder/two"
     rm -rf "$packages"
     must "make packages" build_in "$work/one" "$packages"
     debs=$(echo "$packages"/*.deb)
@@ -28,7 +30,6 @@ build_packages() {
     [ "$(echo $debs | wc -w)" -eq 4 ] || die "want four packages, got: $debs"
     # Another folder, umask, time zone and language, while the rest goes on.
     (
-        sources "$work/a folder/two"
         umask 077
         export TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANG=C.UTF-8
         build_in "$work/a folder/two" "$work/again"
