@@ -93,3 +93,32 @@ func TestMentionedDocumentsAreHere(t *testing.T) {
 		t.Errorf("only %d documents are named by other files", seen)
 	}
 }
+
+// TestLayout wants each folder in a folder of the root to be named in the
+// layout of docs/architecture.md, so that a reader finds out what it is for.
+func TestLayout(t *testing.T) {
+	tr := readTree(t)
+	const layout = "docs/architecture.md"
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)/` \\| (.*) \\|$").FindAllStringSubmatch(tr.read(t, layout), -1) {
+		rows[m[1]] = m[2]
+	}
+	for _, name := range tr.names {
+		parts := strings.Split(name, "/")
+		if tr.files[name] || strings.HasPrefix(name, ".") || len(parts) > 2 || parts[len(parts)-1] == "testdata" {
+			continue
+		}
+		row, ok := rows[parts[0]]
+		switch {
+		case !ok:
+			t.Errorf("%s has no row for the folder %s/", layout, parts[0])
+		case len(parts) == 2 && !strings.Contains(row, "`"+parts[1]+"/`") && !strings.Contains(row, "`"+name+"`"):
+			t.Errorf("%s: the row of %s/ does not name %s/", layout, parts[0], parts[1])
+		}
+	}
+	for folder := range rows {
+		if !tr.exists(folder) {
+			t.Errorf("%s has a row for %s/, which is not there", layout, folder)
+		}
+	}
+}
