@@ -175,3 +175,39 @@ func TestSuitesAreListed(t *testing.T) {
 		t.Errorf("CONTRIBUTING.md has a row for `make %s`, which is no suite", target)
 	}
 }
+
+// TestMakeVariables holds the table of variables in docs/configuration.md to
+// the Makefile, in both directions, and to the defaults that it states.
+func TestMakeVariables(t *testing.T) {
+	tr := readTree(t)
+	root, _ := tr.makefile(t, ".")
+	want := map[string]string{} // variables from outside, with their defaults
+	for _, m := range regexp.MustCompile(`\$\(([A-Z_]+)\)`).FindAllStringSubmatch(root.text, -1) {
+		want[m[1]] = ""
+	}
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+) *(\?|:)= *(.*)$`).FindAllStringSubmatch(root.text, -1) {
+		if m[2] == ":" {
+			delete(want, m[1])
+		} else if want[m[1]] = m[3]; strings.HasPrefix(m[3], "$(shell") {
+			want[m[1]] = ""
+		}
+	}
+	delete(want, "MAKE")
+	delete(want, "MAKEFILE_LIST")
+
+	_, section, _ := strings.Cut(tr.read(t, configuration), "\n## Make\n")
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z_`, ]+`) \\|.*$").FindAllStringSubmatch(section, -1) {
+		for _, m := range codeSpan.FindAllStringSubmatch(row[1], -1) {
+			fallback, known := want[m[1]]
+			if !known {
+				t.Errorf("%s has a row for the variable %s, which the Makefile does not read", configuration, m[1])
+			} else if fallback != "" && !strings.Contains(row[0], "`"+fallback+"`") {
+				t.Errorf("%s: the row of %s does not state its default %s", configuration, m[1], fallback)
+			}
+			delete(want, m[1])
+		}
+	}
+	for name, fallback := range want {
+		t.Errorf("%s has no row for the Makefile's variable %s, with the default %q", configuration, name, fallback)
+	}
+}
