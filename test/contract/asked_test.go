@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -304,6 +305,49 @@ func TestRemoteWriteSendsWhatIsShown(t *testing.T) {
 			if !sent.MatchString(name) {
 				t.Errorf("%s, %s: %s is not sent to a central store", q.Dashboard, q.Panel, name)
 			}
+		}
+	}
+}
+
+// TestRulesKeepHosts wants the label host in every grouping and matching of the rules:
+// in a store of several hosts their exporters may all have the same address, and what
+// is computed there must not mix them.
+func TestRulesKeepHosts(t *testing.T) {
+	mixing := func(text string) (mixed []string) {
+		root, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
+			switch n := node.(type) {
+			case *parser.AggregateExpr:
+				if slices.Contains(n.Grouping, "host") == n.Without {
+					mixed = append(mixed, n.String())
+				}
+			case *parser.BinaryExpr:
+				m := n.VectorMatching
+				if m != nil && slices.Contains(m.MatchingLabels, "host") != m.On {
+					mixed = append(mixed, n.String())
+				}
+			}
+			return nil
+		})
+		return mixed
+	}
+	for text, want := range map[string]int{
+		"a * on (host, id) b": 0, "sum by (host) (a)": 0, "a * ignoring (id) b": 0, "a / b": 0, "sum without (id) (a)": 0,
+		"a * on (id) b": 1, "sum by (id) (a)": 1, "sum(a)": 1, "a * ignoring (host) b": 1, "sum without (host) (a)": 1,
+	} {
+		if got := mixing(text); len(got) != want {
+			t.Errorf("%s mixes hosts: %v", text, got)
+		}
+	}
+	for _, e := range asked(t) {
+		if !strings.Contains(e.where, ".rules.yml: ") {
+			continue
+		}
+		for _, what := range mixing(e.text) {
+			t.Errorf("%s mixes hosts: %s", e.where, what)
 		}
 	}
 }

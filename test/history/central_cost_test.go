@@ -33,7 +33,9 @@ func TestCentralCost(t *testing.T) {
 	stack.RewriteYAML(t, central.config, func(root map[string]any) { delete(root, "scrape_configs") })
 	central.start("--web.enable-remote-write-receiver", "--web.enable-admin-api")
 
-	resident := func() float64 { return stack.Scraped(t, central.Prometheus, "process_resident_memory_bytes") / (1 << 20) }
+	resident := func() float64 {
+		return stack.Scraped(t, central.Prometheus, "process_resident_memory_bytes") / (1 << 20)
+	}
 	empty := resident()
 	store := &store{Stack: central.Stack}
 	var all []*host
