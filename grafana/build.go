@@ -145,7 +145,7 @@ func painted(p Panel, name, color string) Panel {
 
 // kinds gives each kind of container the same colour everywhere.
 func kinds(p Panel) Panel {
-	for _, k := range [][2]string{{"cpu", "blue"}, {"ram", "purple"}, {"io", "yellow"}, {"disk", "orange"}} {
+	for _, k := range [][2]string{{"cpu", "blue"}, {"ram", "purple"}, {"io", "yellow"}, {"disk", "orange"}, {"not known", "text"}} {
 		p = painted(p, k[0], k[1])
 	}
 	return p
