@@ -69,7 +69,7 @@ func TestMentionedDocumentsAreHere(t *testing.T) {
 	seen := 0
 	for _, name := range tr.names {
 		switch {
-		case !tr.files[name], strings.HasSuffix(name, "_test.go"): // tests make up what they need
+		case !tr.files[name], strings.HasPrefix(name, "test/docs/"):
 			continue
 		case path.Base(name) == "Makefile":
 		default:
