@@ -120,6 +120,7 @@ func (h *host) boot(t *testing.T) {
 		defer cancel()
 		return h.Docker.Ping(ctx) == nil
 	})
+	h.events.boots()
 	h.events.watch(t, h.Docker)
 	h.Ready(t, h.Exporter)
 	h.Ready(t, h.Prometheus)
