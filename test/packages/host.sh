@@ -111,21 +111,44 @@ test_exporter() {
     try "I/O is back" eventually 30 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
     on_machine sh -c 'systemctl stop shim; rm /usr/local/bin/containerd-shim-runc-v2'
 
-    # As the documentation has it: a file that only root may read.
-    try "TLS from a file of root's" sh_machine '
-        mkdir -p /etc/systemd/system/estiba-exporter.service.d
-        printf "basic_auth_users: {}\n" >/etc/estiba/web.yml && chmod 600 /etc/estiba/web.yml
-        printf "[Service]\nLoadCredential=web.yml:/etc/estiba/web.yml\nEnvironment=X=1\nExecStart=\nExecStart=/usr/bin/estiba-exporter \$ARGS --web.config.file=/run/credentials/estiba-exporter.service/web.yml\n" \
-            >/etc/systemd/system/estiba-exporter.service.d/test.conf
-        systemctl daemon-reload && systemctl restart estiba-exporter'
-    try "it answers" eventually 30 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
-    on_machine rm -r /etc/systemd/system/estiba-exporter.service.d /etc/estiba/web.yml
+    # As docs/systemd.md and docs/security.md have it: files that only root may
+    # read, of which systemd makes a copy for the service.
+    must "TLS and a password from files of root's" tls_files
+    local web=--web.config.file=/etc/estiba/web.yml asks="curl -fsS --cacert /etc/estiba/host.crt https://127.0.0.1:10120/metrics"
+    try "it answers" eventually 30 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 "$web" healthcheck
+    try "it serves who has the password" on_machine $asks -u prometheus:secret
+    try "and nobody else" not on_machine $asks
+    try "nor without TLS" not on_machine curl -fsS -u prometheus:secret "$exporter_at/metrics"
+    on_machine sh -c 'rm -r /etc/systemd/system/estiba-exporter.service.d /etc/estiba/web.yml /etc/estiba/host.*'
     try "and without" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
 
     on_machine mv /etc/default/estiba-exporter /root/
     try "without its flags it does not start" not on_machine systemctl restart estiba-exporter
     on_machine mv /root/estiba-exporter /etc/default/
     try "with them it does" sh_machine 'systemctl reset-failed estiba-exporter; systemctl restart estiba-exporter'
+}
+tls_files() {
+    local etc=$work/host/root/etc/estiba
+    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=host \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$etc/host.key" -out "$etc/host.crt") || return 1
+    # The password is "secret".
+    (umask 077 && cat >"$etc/web.yml") <<'END'
+tls_server_config:
+  cert_file: host.crt
+  key_file: host.key
+basic_auth_users:
+  prometheus: $2y$04$NKMi8NS8vmY6zPConUvDjOVG.ISCdVxcL.Yt7yy5HMXH3Zg1eVi9K
+END
+    sh_machine 'mkdir -p /etc/systemd/system/estiba-exporter.service.d
+        cat >/etc/systemd/system/estiba-exporter.service.d/test.conf <<END
+[Service]
+LoadCredential=web.yml:/etc/estiba/web.yml
+LoadCredential=host.crt:/etc/estiba/host.crt
+LoadCredential=host.key:/etc/estiba/host.key
+ExecStart=
+ExecStart=/usr/bin/estiba-exporter \$ARGS --web.config.file=/run/credentials/estiba-exporter.service/web.yml
+END
+        systemctl daemon-reload && systemctl restart estiba-exporter'
 }
 sh_machine() { on_machine sh -c "$1"; }
 

@@ -18,7 +18,7 @@ cd "$top"
 if [ -z "${ESTIBA_PACKAGES_INSIDE:-}" ]; then
     [ "$(id -u)" -eq 0 ] || { echo "run.sh: wants root" >&2; exit 1; }
     test/setup.sh
-    test/install.sh mmdebstrap debian-archive-keyring
+    test/install.sh mmdebstrap debian-archive-keyring openssl
     # A Docker Engine for the generator; mounts that go away with us.
     ESTIBA_PACKAGES_INSIDE=1 exec test/with-docker.sh unshare --mount --propagation private bash "$here/run.sh" "$@"
 fi
