@@ -159,6 +159,7 @@ else
 	fail "a document of the machine does not follow the schema ($out)"
 fi
 
+[ -z "$soak" ] || say "all that was seen: $out/history.jsonl"
 say "done"
 [ ${#failures[@]} -eq 0 ] || printf '%s\n' "${failures[@]/#/failed: }"
 printf '%d passed, %d failed\n' "$passed" "${#failures[@]}"

