@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -19,6 +20,12 @@ import (
 )
 
 func main() {
+	// One processor is enough, unless the runtime's own variable says otherwise:
+	// with more, a scrape wakes threads for work that is done before they run,
+	// and they look for some, or for garbage.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "exporter:", err)
 		os.Exit(1)

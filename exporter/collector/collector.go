@@ -121,13 +121,14 @@ func (c *Collector) scrape(ctx context.Context) exposition {
 	return exposition{c, rows, single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors}}
 }
 
-// containers writes the containers' samples.
-func (e *exposition) containers(to io.Writer, openMetrics bool) error {
+// write writes all of it as text.
+func (e *exposition) write(to io.Writer, openMetrics bool) error {
 	w := newTextWriter(to)
 	w.families(e.c.families, e.rows, openMetrics)
 	if e.c.withErrors {
 		w.labelErrors(e.rows, openMetrics)
 	}
+	e.self.write(w, openMetrics)
 	w.flush()
 	return w.err
 }

@@ -167,22 +167,19 @@ func (h *handler) render(ctx context.Context, to *bytes.Buffer, format expfmt.Fo
 	return format, err
 }
 
-// text writes an exposition. Containers are written straight as text, the rest
-// by client_golang; formats other than text go through a parse of that text.
+// text writes an exposition. What comes from a snapshot is written straight as
+// text, the process' own metrics by client_golang; formats other than text go
+// through a parse of that text.
 func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) (expfmt.Format, error) {
 	page := h.c.scrape(ctx)
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(page.self); err != nil {
-		return format, fmt.Errorf("registering a scrape: %w", err)
-	}
-	families, err := prometheus.Gatherers{registry, h.more}.Gather()
+	families, err := h.more.Gather()
 	if err != nil {
 		return format, fmt.Errorf("gathering: %w", err)
 	}
 	openMetrics := format.FormatType() == expfmt.TypeOpenMetrics
 	if openMetrics || format.FormatType() == expfmt.TypeTextPlain {
-		if err := page.containers(to, openMetrics); err != nil {
-			return format, fmt.Errorf("writing the containers' samples: %w", err)
+		if err := page.write(to, openMetrics); err != nil {
+			return format, fmt.Errorf("writing samples: %w", err)
 		}
 		if err := encode(to, format, families); err != nil {
 			return format, err
@@ -195,13 +192,13 @@ func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) 
 		return format, nil
 	}
 	var text bytes.Buffer
-	if err := page.containers(&text, false); err != nil {
-		return format, fmt.Errorf("writing the containers' samples: %w", err)
+	if err := page.write(&text, false); err != nil {
+		return format, fmt.Errorf("writing samples: %w", err)
 	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	parsed, err := parser.TextToMetricFamilies(&text)
 	if err != nil {
-		return format, fmt.Errorf("reading the containers' samples again: %w", err)
+		return format, fmt.Errorf("reading our own samples again: %w", err)
 	}
 	for _, f := range parsed {
 		families = append(families, f)

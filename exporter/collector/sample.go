@@ -30,7 +30,8 @@ func (c *Collector) sample() []byte {
 		})
 	}
 	var text bytes.Buffer
-	page := exposition{c: c, rows: rows}
-	_ = page.containers(&text, false) // a buffer takes everything
+	w := newTextWriter(&text)
+	w.families(c.families, rows, false)
+	w.flush()
 	return text.Bytes()
 }

@@ -1,10 +1,13 @@
 package collector
 
 import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -107,26 +110,56 @@ func (c *errorCounter) add(name string, reason source.Reason) {
 	c.counts[[2]string{name, string(reason)}]++
 }
 
-// single is a prometheus.Collector of one scrape. It declares nothing in
-// advance, and is gathered once.
+// single is what one scrape tells of the host and of the exporter itself.
 type single struct {
 	host     string
 	families []hostFamily
 	o        outcome
 	l        last
 	errors   *errorCounter
-	metrics  chan<- prometheus.Metric
 }
 
-func (s single) Describe(chan<- *prometheus.Desc) {}
+// line is one sample of it.
+type line struct {
+	desc   *Desc
+	labels string
+	value  float64
+}
 
-func (s single) Collect(ch chan<- prometheus.Metric) {
-	s.metrics = ch
-	s.collectSelf()
-	if s.o.snap == nil {
-		return
+// write writes all of it, sorted by name and labels.
+func (s *single) write(w *textWriter, openMetrics bool) {
+	lines := s.lines()
+	slices.SortFunc(lines, func(a, b line) int {
+		return cmp.Or(cmp.Compare(a.desc.Name, b.desc.Name), cmp.Compare(a.labels, b.labels))
+	})
+	for i, l := range lines {
+		if i == 0 || l.desc.Name != lines[i-1].desc.Name {
+			w.b = appendHeader(w.b, l.desc, openMetrics)
+		}
+		w.b = append(w.b, l.desc.Name...)
+		if l.labels != "" {
+			w.b = append(w.b, '{')
+			w.b = append(w.b, l.labels...)
+			w.b = append(w.b, '}')
+		}
+		w.b = append(w.b, ' ')
+		w.b = strconv.AppendFloat(w.b, l.value, 'g', -1, 64)
+		w.b = append(w.b, '\n')
 	}
-	for _, f := range s.families {
+	w.full()
+}
+
+func (s *single) lines() []line {
+	lines := make([]line, 0, 64)
+	send := func(d *Desc, v float64, values ...string) {
+		lines = append(lines, line{d, s.labels(d.Labels, values), v})
+	}
+	s.sendSelf(send)
+	if s.o.snap == nil {
+		return lines
+	}
+	for i := range s.families {
+		f := &s.families[i]
 		for _, p := range f.points {
 			v, ok := s.o.snap.Host.Get(p.field)
 			if !ok {
@@ -140,58 +173,58 @@ func (s single) Collect(ch chan<- prometheus.Metric) {
 				x /= 1e9
 			}
 			if f.Labels == nil {
-				s.send(f.Desc, x)
+				send(&f.Desc, x)
 			} else {
-				s.send(f.Desc, x, p.value)
+				send(&f.Desc, x, p.value)
 			}
 		}
 	}
+	return lines
 }
 
-func (s single) collectSelf() {
-	s.send(descContainers, float64(s.o.shown))
-	s.send(descOmitted, float64(s.o.omitted))
-	s.send(descUnnamed, float64(s.o.unnamed))
-	s.send(descSuccess, truth(s.o.snap != nil))
-	s.send(descDuration, s.o.waited.Seconds())
+func (s *single) sendSelf(send func(d *Desc, v float64, values ...string)) {
+	send(&descContainers, float64(s.o.shown))
+	send(&descOmitted, float64(s.o.omitted))
+	send(&descUnnamed, float64(s.o.unnamed))
+	send(&descSuccess, truth(s.o.snap != nil))
+	send(&descDuration, s.o.waited.Seconds())
 	moduleVersion, schema, module := "", "", false
 	for _, name := range source.Names() {
 		active := s.o.snap != nil && s.o.snap.Source == name
-		s.send(descActive, truth(active), name)
+		send(&descActive, truth(active), name)
 		if active && name == source.Kmod {
 			moduleVersion, schema, module = s.o.snap.ModuleVersion, s.o.snap.Schema, true
 		}
 	}
 	s.errors.mu.Lock()
 	for key, n := range s.errors.counts {
-		s.send(descErrors, float64(n), key[0], key[1])
+		send(&descErrors, float64(n), key[0], key[1])
 	}
 	s.errors.mu.Unlock()
-	s.send(descModule, truth(s.o.loaded))
-	s.send(descModuleInfo, truth(module), moduleVersion, schema)
-	s.send(descDockerUp, truth(s.o.dockerUp))
-	s.send(descDiskTimestamp, seconds(s.o.sizedAt))
-	s.send(descSequence, float64(s.l.sequence))
-	s.send(descTimestamp, seconds(s.l.at))
-	s.send(descCollect, s.l.collect.Seconds())
-	s.send(descBuild, 1, version.Version, version.GetRevision(), version.Branch, version.GoVersion, version.GoOS, version.GoArch, version.GetTags())
+	send(&descModule, truth(s.o.loaded))
+	send(&descModuleInfo, truth(module), moduleVersion, schema)
+	send(&descDockerUp, truth(s.o.dockerUp))
+	send(&descDiskTimestamp, seconds(s.o.sizedAt))
+	send(&descSequence, float64(s.l.sequence))
+	send(&descTimestamp, seconds(s.l.at))
+	send(&descCollect, s.l.collect.Seconds())
+	send(&descBuild, 1, version.Version, version.GetRevision(), version.Branch, version.GoVersion, version.GoOS, version.GoArch, version.GetTags())
 }
 
-func (s single) send(d Desc, v float64, labels ...string) {
-	names := d.Labels
+// labels are the labels of a sample, and the host's, sorted by name.
+func (s *single) labels(names, values []string) string {
+	if len(names) == 0 && s.host == "" {
+		return ""
+	}
+	all := make([]string, 0, 8)
+	for i, name := range names {
+		all = append(all, string(appendLabel(nil, name, values[i])))
+	}
 	if s.host != "" {
-		names = append(append([]string(nil), names...), "host")
-		labels = append(labels, s.host)
+		all = append(all, string(appendLabel(nil, "host", s.host)))
 	}
-	t := prometheus.GaugeValue
-	if d.Type == Counter {
-		t = prometheus.CounterValue
-	}
-	m, err := prometheus.NewConstMetric(prometheus.NewDesc(d.Name, d.Help, names, nil), t, v, labels...)
-	if err != nil {
-		m = prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
-	}
-	s.metrics <- m
+	slices.Sort(all)
+	return strings.Join(all, ",")
 }
 
 func truth(b bool) float64 {
