@@ -5,12 +5,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,33 +18,46 @@ import (
 )
 
 var (
-	peers          = flag.String("peers", "", "programs to measure beside the exporter: name=command …, separated by ';'; LISTEN in a command stands for an address")
+	peers          = flag.String("peers", "", "programs to measure beside the exporter: name=command …, separated by ';'; LISTEN in a command stands for an address, ENGINE for the Docker Engine's")
 	peerContainers = flag.Int("peer-containers", 50, "how many real containers to measure with")
-	peerMinutes    = flag.Int("peer-minutes", 1, "how long to measure")
+	peerMinutes    = flag.Int("peer-minutes", 1, "how long to measure each program")
+	peerLively     = flag.Bool("peer-lively", false, "containers that wake up ten times a second and have network interfaces, instead of such that do nothing")
+)
+
+const (
+	peerScrapes = 12 // a minute
+	// peerSettle is how long a program runs before it is measured: the beginning
+	// is dearer, and cAdvisor takes a minute to find out that a container that
+	// does nothing need not be asked each second.
+	peerSettle = time.Minute
 )
 
 // competitor is a program that is scraped every five seconds.
 type competitor struct {
-	name   string
-	pid    int
-	url    string
-	cpu    uint64 // at the beginning, ns
-	series int
+	name string
+	argv []string
+
+	series         int
+	total          float64 // CPU ms a minute
+	scraping       float64 // of it a scrape
+	engine         float64 // CPU ms a minute that it causes the Engine
+	residentMemory float64 // MiB
 }
 
 // TestAgainstPeers measures what a minute of one scrape every five seconds
-// costs the exporter and other programs, all at the same time, on the same real
-// containers:
+// costs the exporter and other programs, one after the other, on the same real
+// containers of an Engine of their own, and what that Engine spends meanwhile,
+// dockerd, containerd and shims, above what it spends alone:
 //
-//	go test ./exporter -run TestAgainstPeers -v -peers 'name=/path/to/cadvisor -listen LISTEN'
+//	test/peers/run.sh -peer-containers 200 -peer-minutes 3
 //
 // It is a measurement: it fails only if it cannot be done.
 func TestAgainstPeers(t *testing.T) {
 	if *peers == "" {
-		t.Skip("a measurement, not a test: wants -peers")
+		t.Skip("a measurement, not a test: wants -peers, see test/peers/run.sh")
 	}
-	testutil.Require(t, testutil.Docker, testutil.Root)
-	realContainers(t, *peerContainers)
+	engine := testutil.StartEngine(t)
+	realContainers(t, engine, *peerContainers)
 	bin := testutil.Build(t, "./exporter")
 	document, err := exec.Command(bin, "dump", "--source=cgroup").Output()
 	if err != nil {
@@ -55,99 +67,149 @@ func TestAgainstPeers(t *testing.T) {
 	if err := os.WriteFile(module, document, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	list := []string{
-		"estiba, cgroup source=" + bin + " --source=cgroup --web.listen-address=LISTEN",
-		"estiba, a module's document=" + bin + " --source=kmod --source.kmod-file=" + module + " --web.listen-address=LISTEN",
+	all := []*competitor{
+		{name: "exporter, a document of the module's format", argv: []string{bin, "--docker.host=ENGINE", "--source=kmod", "--source.kmod-file=" + module, "--web.listen-address=LISTEN"}},
+		{name: "exporter, cgroup source", argv: []string{bin, "--docker.host=ENGINE", "--source=cgroup", "--web.listen-address=LISTEN"}},
 	}
-	var all []*competitor
-	for _, each := range append(list, strings.Split(*peers, ";")...) {
+	ours := all
+	for _, each := range strings.Split(*peers, ";") {
 		name, command, _ := strings.Cut(each, "=")
-		all = append(all, startMeasured(t, name, strings.Fields(command)))
+		all = append(all, &competitor{name: name, argv: strings.Fields(command)})
 	}
+	minutes := time.Duration(*peerMinutes) * time.Minute
+	time.Sleep(30 * time.Second) // starting containers has an aftermath
+	before := engineCPU(t, engine)
+	time.Sleep(minutes)
+	alone := perMinute(engineCPU(t, engine) - before)
+	t.Logf("%d containers; the engine alone: %.0f CPU ms a minute; load %s", *peerContainers, alone, load(t))
 	for _, m := range all {
-		testutil.Eventually(t, 2*time.Minute, m.name+" shows all containers", func() bool {
-			text, _, err := packed(m.url)
-			m.series = strings.Count(string(text), `name="estiba-test-peer-`)
-			return err == nil && m.series >= *peerContainers*10
-		})
+		m.measure(t, engine, alone)
+		t.Logf("%-45s %8.1f CPU ms a minute, %6.2f of it a scrape; the engine %8.1f; %3d series a container, RSS %5.1f MiB; load %s",
+			m.name, m.total, m.scraping, m.engine, m.series / *peerContainers, m.residentMemory, load(t))
 	}
-	time.Sleep(30 * time.Second) // the beginning is dearer for all of them
-	for _, m := range all {
-		m.cpu = cpuOf(t, m.pid)
-	}
-	tick := time.NewTicker(5 * time.Second)
-	defer tick.Stop()
-	var scraping = map[string]uint64{}
-	for range 12 * *peerMinutes {
-		<-tick.C
-		for _, m := range all {
-			before := cpuOf(t, m.pid)
-			if _, _, err := packed(m.url); err != nil {
-				t.Fatal(err)
-			}
-			scraping[m.name] += cpuOf(t, m.pid) - before
+	for _, our := range ours {
+		for _, their := range all[len(ours):] {
+			t.Logf("%s: %s takes %.0f times the CPU time, %.0f times with the engine's", our.name, their.name,
+				their.total/our.total, (their.total+max(0, their.engine))/(our.total+max(0, our.engine)))
 		}
-	}
-	first := 0.0
-	for _, m := range all {
-		total := float64(cpuOf(t, m.pid)-m.cpu) / 1e6 / float64(*peerMinutes)
-		if first == 0 {
-			first = total
-		}
-		t.Logf("%-45s %d containers: %8.1f CPU ms a minute, %6.2f a scrape, %3d series a container, RSS %5.1f MiB, %6.1f times the first",
-			m.name, *peerContainers, total, float64(scraping[m.name])/1e6/float64(12**peerMinutes), m.series / *peerContainers,
-			float64(rss(t, m.pid))/1024, total/first)
 	}
 }
 
-func startMeasured(t *testing.T, name string, argv []string) *competitor {
+// measure runs the program and scrapes it for a while.
+func (m *competitor) measure(t *testing.T, engine *testutil.Engine, alone float64) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	address := testutil.FreeAddress(t)
+	argv := make([]string, len(m.argv))
+	for i, arg := range m.argv {
+		argv[i] = strings.NewReplacer("LISTEN", address, "ENGINE", engine.Host).Replace(arg)
 	}
-	address := l.Addr().String()
-	l.Close()
-	for i := range argv {
-		argv[i] = strings.ReplaceAll(argv[i], "LISTEN", address)
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("log of %s:\n%.2000s", name, log.String())
-		}
+	p := testutil.StartProcess(t, m.name, argv...)
+	defer p.Stop(t)
+	url := "http://" + address + "/metrics"
+	testutil.Eventually(t, 2*time.Minute, m.name+" shows all containers", func() bool {
+		text, _, err := packed(url)
+		m.series = strings.Count(string(text), `name="estiba-test-peer-`)
+		return err == nil && m.series >= *peerContainers*10
 	})
-	return &competitor{name: name, pid: cmd.Process.Pid, url: "http://" + address + "/metrics"}
+	tick := time.NewTicker(time.Minute / peerScrapes)
+	defer tick.Stop()
+	scrape := func() uint64 {
+		<-tick.C
+		before := cpuOf(t, p.PID())
+		if _, _, err := packed(url); err != nil {
+			t.Fatal(err)
+		}
+		return cpuOf(t, p.PID()) - before
+	}
+	for began := time.Now(); time.Since(began) < peerSettle; {
+		scrape()
+	}
+	own, theirs := cpuOf(t, p.PID()), engineCPU(t, engine)
+	var scraping uint64
+	for range peerScrapes * *peerMinutes {
+		scraping += scrape()
+	}
+	<-tick.C
+	m.total = perMinute(cpuOf(t, p.PID()) - own)
+	m.engine = perMinute(engineCPU(t, engine)-theirs) - alone
+	m.scraping = perMinute(scraping) / peerScrapes
+	m.residentMemory = float64(rss(t, p.PID())) / 1024
 }
 
-// realContainers starts n that sleep.
-func realContainers(t *testing.T, n int) {
+// perMinute is CPU time in ns as ms a minute of the measurement.
+func perMinute(ns uint64) float64 { return float64(ns) / 1e6 / float64(*peerMinutes) }
+
+// engineCPU is the CPU time of dockerd, its containerd and the shims so far: all
+// processes that have the Engine's folder in their arguments.
+func engineCPU(t *testing.T, e *testutil.Engine) uint64 {
 	t.Helper()
-	ctx := context.Background()
-	docker, err := dockerclient.New("")
+	dir := filepath.Dir(strings.TrimPrefix(e.Host, "unix://"))
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { docker.Close() })
-	const image = "estiba-test/peer:1"
-	testutil.IdleImage(t, docker, image)
-	for i := range n {
-		name := fmt.Sprintf("estiba-test-peer-%d", i)
-		docker.Remove(ctx, name)
-		id, err := docker.Create(ctx, dockerclient.Spec{Name: name, Image: image, MemoryBytes: 64 << 20, Networkless: true})
+	sum, found := uint64(0), 0
+	for _, name := range names {
+		argv, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(argv, []byte(dir+"/")) {
+			continue
+		}
+		switch program := filepath.Base(string(bytes.SplitN(argv, []byte{0}, 2)[0])); {
+		case program == "dockerd", program == "containerd", strings.HasPrefix(program, "containerd-shim"):
+		default:
+			continue // one of the programs that are measured
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { docker.Remove(context.Background(), id) })
+		sum += cpuOf(t, pid)
+		found++
+	}
+	if found < 2+*peerContainers {
+		t.Fatalf("%d processes of the engine found, want dockerd, containerd and %d shims", found, *peerContainers)
+	}
+	return sum
+}
+
+func load(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(text))[0]
+}
+
+// realContainers starts n that do hardly anything.
+func realContainers(t *testing.T, engine *testutil.Engine, n int) {
+	t.Helper()
+	ctx := context.Background()
+	docker := engine.Client(t)
+	const image = "estiba-test/peer:1"
+	testutil.IdleImage(t, docker, image)
+	for i := range n {
+		spec := dockerclient.Spec{Name: fmt.Sprintf("estiba-test-peer-%d", i), Image: image, MemoryBytes: 64 << 20, Networkless: true}
+		if *peerLively {
+			spec.Command = []string{"100ms"}
+		}
+		id, err := docker.Create(ctx, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := docker.Start(ctx, id); err != nil {
 			t.Fatal(err)
+		}
+		if !*peerLively {
+			continue
+		}
+		c, err := docker.Inspect(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(c.PID)+"/ns/net", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1").CombinedOutput()
+		if err != nil {
+			t.Fatalf("giving a container interfaces: %v: %s", err, out)
 		}
 	}
 }

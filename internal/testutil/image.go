@@ -11,20 +11,38 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// idleSource is a program that does nothing until it is told to stop. It has
-// to ask for SIGTERM: the kernel drops unhandled signals to an init.
+// idleSource is a program that does nothing until it is told to stop; with a
+// duration as argument it wakes up that often and writes a byte. It has to ask
+// for SIGTERM: the kernel drops unhandled signals to an init.
 const idleSource = `package main
 
 import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	<-stop
+	var wake <-chan time.Time
+	if len(os.Args) > 1 {
+		pause, err := time.ParseDuration(os.Args[1])
+		if err != nil {
+			panic(err)
+		}
+		wake = time.Tick(pause)
+	}
+	null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-wake:
+			null.Write([]byte{0})
+		}
+	}
 }
 `
 

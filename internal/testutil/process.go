@@ -107,6 +107,9 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// PID is that of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends one.
 func (p *Process) Signal(s os.Signal) { p.cmd.Process.Signal(s) }
 
