@@ -80,7 +80,7 @@ func TestFakeShims(t *testing.T) {
 	}()
 	eventually(t, "root by a link", func() bool {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", linked.Process.Pid))
-		children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", linked.Process.Pid))
+		children := (&shim{pid: linked.Process.Pid}).processes(t)
 		return strings.Contains(string(b), "\nUid:\t0\t0\t0\t0\n") && comm(linked.Process.Pid) == "containerd-shim" && len(children) > 0
 	})
 
