@@ -2,15 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -26,45 +19,14 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 )
 
-// certificate makes a self-signed one for the loopback address and returns a
-// pool that trusts it.
-func certificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "exporter"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "EC PRIVATE KEY", Bytes: secret}} {
-		text := pem.EncodeToMemory(block)
-		if name == "cert.pem" {
-			pool.AppendCertsFromPEM(text)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return pool
-}
-
 // TestWebConfig runs the real program with TLS, a password, and both.
 func TestWebConfig(t *testing.T) {
 	bin := testutil.Build(t, "./exporter")
 	dir := t.TempDir()
-	trusted := certificate(t, dir)
+	trusted := testutil.Authority(t, dir)
 	// bcrypt of "secret", cost 4.
 	const password = "basic_auth_users:\n  prometheus: $2a$04$NKMi8NS8vmY6zPConUvDjOVG.ISCdVxcL.Yt7yy5HMXH3Zg1eVi9K\n"
-	const encrypted = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  min_version: TLS12\n"
+	const encrypted = "tls_server_config:\n  cert_file: host.crt\n  key_file: host.key\n  min_version: TLS12\n"
 	for name, tt := range map[string]struct {
 		config    string
 		tls, auth bool
@@ -129,7 +91,7 @@ func TestWebConfig(t *testing.T) {
 		})
 	}
 	bad := filepath.Join(dir, "bad.yml")
-	if err := os.WriteFile(bad, []byte("tls_server_config:\n  cert_file: absent.pem\n  key_file: key.pem\n"), 0o600); err != nil {
+	if err := os.WriteFile(bad, []byte("tls_server_config:\n  cert_file: absent.pem\n  key_file: host.key\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(bin, "--web.listen-address=127.0.0.1:0", "--web.config.file="+bad).CombinedOutput(); err == nil || !strings.Contains(string(out), "absent.pem") {

@@ -167,17 +167,15 @@ func TestLyingExporterAndDryRun(t *testing.T) {
 	w.mustRun(t, "cpu-new")
 }
 
-// The container of an interrupted kill still runs when the next manager comes,
-// but may be about to end: it is not the one that is left of its kind.
-func TestInterruptedKillCountsAsGone(t *testing.T) {
-	w := newRealWorld(t)
-	w.start(t, "cpu-old", "managed=true", "kind=cpu")
-	id := w.start(t, "cpu-new", "managed=true", "kind=cpu")
+// interrupted is the record of a manager that ended between the intent to remove a
+// container of kind cpu and its outcome.
+func (w *realWorld) interrupted(t *testing.T, id string) (file string) {
+	t.Helper()
 	c, err := w.docker.Inspect(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := t.TempDir() + "/audit.jsonl"
+	file = t.TempDir() + "/audit.jsonl"
 	l, err := audit.Open(file, audit.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +184,16 @@ func TestInterruptedKillCountsAsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
+	return file
+}
+
+// The container of an interrupted kill still runs when the next manager comes,
+// but may be about to end: it is not the one that is left of its kind.
+func TestInterruptedKillCountsAsGone(t *testing.T) {
+	w := newRealWorld(t)
+	w.start(t, "cpu-old", "managed=true", "kind=cpu")
+	id := w.start(t, "cpu-new", "managed=true", "kind=cpu")
+	file := w.interrupted(t, id)
 	w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+file)
 	testutil.Eventually(t, 60*time.Second, "the kill of the other one has an outcome", func() bool { return len(readAudit(t, file)) >= 4 })
 	if got := readAudit(t, file)[3]; got.Name != "cpu-old" || got.Outcome != audit.OutcomeRefused || got.Guard != policy.LastOfKind {
@@ -199,19 +207,7 @@ func TestInterruptedKillCountsAsGone(t *testing.T) {
 func TestRecordIsCompletedAfterACrash(t *testing.T) {
 	w := newRealWorld(t)
 	id := w.start(t, "cpu-only", "managed=true", "kind=cpu")
-	c, err := w.docker.Inspect(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := t.TempDir() + "/audit.jsonl"
-	l, err := audit.Open(file, audit.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Intent(audit.Record{KillID: "cut", Rule: "surplus", Kind: "cpu", Container: id, StartedAt: c.StartedAt, Mode: "live", Action: "remove"}); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	file := w.interrupted(t, id)
 	_, url, _ := w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+file)
 	testutil.Eventually(t, 30*time.Second, "the record is complete", func() bool { return len(readAudit(t, file)) == 2 })
 	if got := readAudit(t, file)[1]; got.KillID != "cut" || got.Outcome != audit.OutcomeUnknown || got.Found != audit.FoundRunning {
