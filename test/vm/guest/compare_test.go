@@ -95,8 +95,14 @@ var hostRules = map[source.HostField]rule{
 	source.HostRSS:          {within: 8192, why: "processes come and go"},
 	source.ContainersFound:  {within: 1, why: "the module also counts one that has just ended"},
 	source.EndedCPU:         {apart: true, why: "since each began to watch"},
-	source.UnattributedCPU:  {apart: true, why: "what ended before one began to watch is in it"},
-	source.UnattributedSwap: {apart: true, why: "of the processes, against the host's remainder"},
+	// What no container has is the host's total less the containers': the same
+	// processes come and go in it.
+	source.UnattributedProcesses: {within: 4, why: "as host_processes"},
+	source.UnattributedThreads:   {within: 8, why: "as host_threads"},
+	source.UnattributedRSS:       {within: 8192, why: "as host_rss_kb"},
+	source.UnattributedVSZ:       {part: 10, why: "one program in Go that comes and goes has 1 to 2 GB"},
+	source.UnattributedCPU:       {apart: true, why: "what ended before one began to watch is in it"},
+	source.UnattributedSwap:      {apart: true, why: "of the processes, against the host's remainder"},
 }
 
 // measured is what came of one field over all rounds.
