@@ -56,13 +56,13 @@ type App struct {
 }
 
 func newBrain(o Options) (*brain, error) {
-	client, err := promql.New(o.PrometheusURL, o.Host, queryTimeout)
+	client, err := promql.New(o.PrometheusURL, o.PrometheusHTTPConfig, o.Host, queryTimeout)
 	if err != nil {
 		return nil, err
 	}
 	var vetoes *veto.Client
 	if o.AlertmanagerURL != "" {
-		if vetoes, err = veto.New(o.AlertmanagerURL, o.Host, queryTimeout); err != nil {
+		if vetoes, err = veto.New(o.AlertmanagerURL, o.AlertmanagerHTTPConfig, o.Host, queryTimeout); err != nil {
 			return nil, err
 		}
 	}

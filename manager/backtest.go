@@ -66,7 +66,7 @@ func backtest(ctx context.Context, o Options, b BacktestOptions, stdout, stderr 
 	if b.Since <= 0 {
 		return fmt.Errorf("--since %s: there is no past in it", b.Since)
 	}
-	client, err := promql.New(o.PrometheusURL, o.Host, queryTimeout)
+	client, err := promql.New(o.PrometheusURL, o.PrometheusHTTPConfig, o.Host, queryTimeout)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func BenchmarkBacktestDay(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				client, err := promql.New(s.URL, "", queryTimeout)
+				client, err := promql.New(s.URL, "", "", queryTimeout)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -40,10 +40,12 @@ func run(args []string, stdout, stderr io.Writer) error {
 	o := Options{Now: time.Now}
 	app.Flag("config.file", "Policy file; the built-in one-of-each-kind policy when not given.").StringVar(&o.ConfigFile)
 	app.Flag("prometheus.url", "Where Prometheus answers.").Default("http://localhost:9090").StringVar(&o.PrometheusURL)
+	app.Flag("prometheus.http.config.file", "How Prometheus is asked: TLS, passwords and proxies, as in promtool's --http.config.file.").StringVar(&o.PrometheusHTTPConfig)
 	dockerHost := app.Flag("docker.host", "Docker Engine, unix:///… or tcp://….").Default(dockerclient.DefaultHost).String()
 	app.Flag("audit.file", "Where each kill is recorded, before and after.").Default(defaultAudit).StringVar(&o.AuditFile)
 	app.Flag("dry-run", "Kill nobody, whatever the policy says; record what would be killed.").BoolVar(&o.DryRun)
 	app.Flag("alertmanager.url", "Where Alertmanager answers: rules with announce ask it whether somebody objects to a kill.").Default("http://localhost:9093").StringVar(&o.AlertmanagerURL)
+	app.Flag("alertmanager.http.config.file", "How Alertmanager is asked, as --prometheus.http.config.file.").StringVar(&o.AlertmanagerHTTPConfig)
 	app.Flag("host", "Value of the label host that every query is held to, and that its own metrics carry; needed when Prometheus knows several hosts.").StringVar(&o.Host)
 	webConfig := web.Flags(app, defaultListen)
 	logConfig := logging.Flags(app)

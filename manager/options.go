@@ -21,14 +21,18 @@ type Engine interface {
 type Options struct {
 	ConfigFile    string // policy file; "" is the built-in one-of-each-kind
 	PrometheusURL string
+	// PrometheusHTTPConfig says how Prometheus is asked, see package httpclient; "" is
+	// without more than the address says.
+	PrometheusHTTPConfig string
 	// AlertmanagerURL is whom rules with announce ask for objections.
-	AlertmanagerURL string
-	Host            string // value of the label host; "" asks for all
-	AuditFile       string
-	DryRun          bool
-	Web             web.Config
-	Engine          Engine
-	DockerHost      string // of Engine; what the lock between managers goes by
+	AlertmanagerURL        string
+	AlertmanagerHTTPConfig string // as PrometheusHTTPConfig
+	Host                   string // value of the label host; "" asks for all
+	AuditFile              string
+	DryRun                 bool
+	Web                    web.Config
+	Engine                 Engine
+	DockerHost             string // of Engine; what the lock between managers goes by
 	// Self is what the manager knows of the container it runs in, if any.
 	Self   Self
 	Logger log.Logger

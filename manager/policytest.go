@@ -70,7 +70,7 @@ func testFile(ctx context.Context, file, binary string, stdout io.Writer, p pain
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	client, err := promql.New(server.URL, "", queryTimeout)
+	client, err := promql.New(server.URL, "", "", queryTimeout)
 	if err != nil {
 		return 0, err
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+
+	"github.com/estiba/estiba/manager/httpclient"
 )
 
 // API is the part of Prometheus' HTTP interface that is used.
@@ -40,21 +42,29 @@ type Client struct {
 // once, some 110 MiB.
 const maxAnswer = 256 << 20
 
-// New prepares a client for the Prometheus at url. It does not connect. host
-// is the value of the label host that every query is held to; "" is none.
-func New(url, host string, timeout time.Duration) (*Client, error) {
+// New prepares a client for the Prometheus at url. It does not connect. httpConfig
+// is the file that says how, see package httpclient; "" is none. host is the value of
+// the label host that every query is held to; "" is none.
+func New(url, httpConfig, host string, timeout time.Duration) (*Client, error) {
 	// Answers to queries are large: compressing them costs both sides more than
 	// sending them, over loopback above all.
-	transport := func(limit time.Duration, plain bool) *http.Transport {
-		return &http.Transport{
-			DisableCompression:    plain,
-			Proxy:                 http.ProxyFromEnvironment,
-			MaxIdleConnsPerHost:   8,
-			IdleConnTimeout:       time.Minute,
-			ResponseHeaderTimeout: limit,
-		}
+	client := func(limit time.Duration, plain bool) (*http.Client, error) {
+		return httpclient.New("Prometheus", httpConfig, &http.Transport{
+			DisableCompression:  plain,
+			Proxy:               http.ProxyFromEnvironment,
+			MaxIdleConnsPerHost: 8,
+			IdleConnTimeout:     time.Minute,
+		}, limit)
 	}
-	c, err := api.NewClient(api.Config{Address: url, RoundTripper: transport(timeout, false)})
+	pages, err := client(timeout, false)
+	if err != nil {
+		return nil, err
+	}
+	queries, err := client(0, true)
+	if err != nil {
+		return nil, err
+	}
+	c, err := api.NewClient(api.Config{Address: url, Client: pages})
 	var wrong *neturl.Error
 	if errors.As(err, &wrong) {
 		err = wrong.Err // not the address: it may hold a password
@@ -62,7 +72,7 @@ func New(url, host string, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prometheus url: %w", err)
 	}
-	return &Client{api: v1.NewAPI(c), raw: c, plain: &http.Client{Transport: transport(0, true)}, host: host, timeout: timeout, longest: maxAnswer}, nil
+	return &Client{api: v1.NewAPI(c), raw: c, plain: queries, host: host, timeout: timeout, longest: maxAnswer}, nil
 }
 
 // ErrUnusable marks an answer that came but proves nothing.

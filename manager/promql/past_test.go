@@ -111,7 +111,7 @@ func TestRangeThatFailsSomewhere(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	c, err := New(server.URL, "", time.Second)
+	c, err := New(server.URL, "", "", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

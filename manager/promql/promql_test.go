@@ -71,7 +71,7 @@ func client(t *testing.T, l *liar, host string) *Client {
 	t.Helper()
 	server := httptest.NewServer(l)
 	t.Cleanup(server.Close)
-	c, err := New(server.URL, host, 500*time.Millisecond)
+	c, err := New(server.URL, "", host, 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,14 +343,14 @@ func TestWindowOfRecordingRules(t *testing.T) {
 }
 
 func TestPrometheusThatIsNotThere(t *testing.T) {
-	c, err := New("http://127.0.0.1:1", "", time.Second)
+	c, err := New("http://127.0.0.1:1", "", "", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Fresh(context.Background(), now, time.Minute); err == nil || errors.Is(err, ErrUnusable) {
 		t.Errorf("Fresh = %v", err)
 	}
-	if _, err := New("://", "", time.Second); err == nil {
+	if _, err := New("://", "", "", time.Second); err == nil {
 		t.Error("New accepted a URL that is none")
 	}
 }

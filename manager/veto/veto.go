@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/estiba/estiba/manager/httpclient"
 )
 
 // Alert is the name of the alert that announces a kill, see
@@ -31,8 +33,9 @@ type Client struct {
 }
 
 // New prepares a client for the Alertmanager at address, with its path prefix if it
-// has one. It does not connect. timeout is of one question.
-func New(address, host string, timeout time.Duration) (*Client, error) {
+// has one. It does not connect. httpConfig is the file that says how, see package
+// httpclient; "" is none. timeout is of one question.
+func New(address, httpConfig, host string, timeout time.Duration) (*Client, error) {
 	u, err := url.Parse(address)
 	var wrong *url.Error
 	if errors.As(err, &wrong) {
@@ -44,7 +47,11 @@ func New(address, host string, timeout time.Duration) (*Client, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("alertmanager url %q: want http://HOST:PORT", u.Redacted())
 	}
-	return &Client{base: u, host: host, http: &http.Client{Timeout: timeout}}, nil
+	client, err := httpclient.New("Alertmanager", httpConfig, http.DefaultTransport.(*http.Transport).Clone(), timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{base: u, host: host, http: client}, nil
 }
 
 // Announced is one announcement that Alertmanager holds.

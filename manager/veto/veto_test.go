@@ -18,7 +18,7 @@ func answering(t *testing.T, host string, status int, body string) *Client {
 		w.Write([]byte(body))
 	}))
 	t.Cleanup(s.Close)
-	c, err := New(s.URL+"/", host, time.Second)
+	c, err := New(s.URL+"/", "", host, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer slow.Close()
-	c, err := New(slow.URL, "", 50*time.Millisecond)
+	c, err := New(slow.URL, "", "", 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestStrangeAnswers(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for _, bad := range []string{"", "localhost:9093", "ftp://a", "http://", "http://a b"} {
-		if _, err := New(bad, "", time.Second); err == nil {
+		if _, err := New(bad, "", "", time.Second); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}

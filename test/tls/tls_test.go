@@ -80,13 +80,35 @@ func (w *world) page(address, path string) string {
 	return body
 }
 
-// manager starts one that says it is user with a password to both servers.
+// asks is the flags with which a manager says to Prometheus and to Alertmanager that
+// it is user with a password, by the example.
+func (w *world) asks(t *testing.T, toPrometheus, toAlertmanager string) (flags []string) {
+	t.Helper()
+	for server, password := range map[string]string{"prometheus": toPrometheus, "alertmanager": toAlertmanager} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "client.yml")
+		for path, content := range map[string]string{
+			file:                           example(t, testutil.RepositoryRoot(t), "# client.yml"),
+			filepath.Join(dir, "password"): password,
+		} {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(filepath.Join(w.dir, "ca.crt"), filepath.Join(dir, "ca.crt")); err != nil {
+			t.Fatal(err)
+		}
+		flags = append(flags, "--"+server+".http.config.file="+file)
+	}
+	return append(flags, "--prometheus.url=https://"+w.Prometheus, "--alertmanager.url=https://"+w.Alertmanager)
+}
+
+// manager starts one that so asks.
 func (w *world) manager(t *testing.T, bin, address, password string) *testutil.Process {
 	t.Helper()
-	return testutil.StartProcess(t, "manager", "env", "SSL_CERT_FILE="+filepath.Join(w.dir, "ca.crt"),
-		bin, "run", "--dry-run", "--web.listen-address="+address, "--web.config.file="+filepath.Join(w.dir, "web.yml"),
-		"--prometheus.url=https://"+user+":"+password+"@"+w.Prometheus, "--alertmanager.url=https://"+user+":"+password+"@"+w.Alertmanager,
-		"--audit.file="+filepath.Join(t.TempDir(), "audit.jsonl"))
+	return testutil.StartProcess(t, "manager", append([]string{bin, "run", "--dry-run",
+		"--web.listen-address=" + address, "--web.config.file=" + filepath.Join(w.dir, "web.yml"),
+		"--audit.file=" + filepath.Join(t.TempDir(), "audit.jsonl")}, w.asks(t, password, password)...)...)
 }
 
 func (w *world) ticks(address, result string) string {
@@ -224,16 +246,36 @@ func TestEveryListener(t *testing.T) {
 			n := w.ticks(w.Manager, "ok")
 			return n != "" && n != "0" && n != "1"
 		})
-		secret := user + ":" + password
 		for _, said := range []string{running.Log(t), w.page(w.Manager, "/"), w.page(w.Manager, "/api/v1/decisions"), w.page(w.Manager, "/metrics")} {
-			if strings.Contains(said, secret) {
+			if strings.Contains(said, password) {
 				t.Errorf("the manager tells the password: %.2000s", said)
+			}
+		}
+	})
+	t.Run("the manager asks for objections", func(t *testing.T) {
+		policy := filepath.Join(t.TempDir(), "policy.yml")
+		if err := os.WriteFile(policy, []byte("mode: live\nkeep: []\nrules:\n  - {name: announced, query: 'absent(up) == 0', announce: 1m, action: stop}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for toAlertmanager, refused := range map[string]bool{password: false, "mistaken": true} {
+			args := append([]string{"plan", "--output=json", "--config.file=" + policy}, w.asks(t, password, toAlertmanager)...)
+			out, err := exec.Command(manager, args...).Output()
+			var plan struct {
+				Rules []struct {
+					VetoError string `json:"veto_error"`
+				}
+			}
+			if wrong := json.Unmarshal(out, &plan); err != nil || wrong != nil || len(plan.Rules) != 1 {
+				t.Fatalf("with %q: %v, %v, %s", toAlertmanager, err, wrong, out)
+			}
+			if said := plan.Rules[0].VetoError; strings.Contains(said, "401") != refused || (said == "") == refused {
+				t.Errorf("with %q Alertmanager's answer is: %q", toAlertmanager, said)
 			}
 		}
 	})
 	t.Run("a manager with a wrong password does not", func(t *testing.T) {
 		address := testutil.FreeAddress(t)
-		refused := w.manager(t, manager, address, "wrong")
+		refused := w.manager(t, manager, address, "mistaken")
 		testutil.Eventually(t, patience, "it says that Prometheus refuses it", func() bool {
 			n := w.ticks(address, "prometheus_error")
 			return n != "" && n != "0"
@@ -241,7 +283,7 @@ func TestEveryListener(t *testing.T) {
 		if n := w.ticks(address, "ok"); n != "0" {
 			t.Errorf("%s ticks were well", n)
 		}
-		if log := refused.Log(t); strings.Contains(log, user+":wrong") || !strings.Contains(log, "401") {
+		if log := refused.Log(t); strings.Contains(log, "mistaken") || !strings.Contains(log, "401") {
 			t.Errorf("its log tells the password, or not what is wrong: %s", log)
 		}
 	})
