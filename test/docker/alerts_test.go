@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/test/stack"
 )
 
 // notProvoked are the alerts that TestAlertsFire does not bring about, and why.
@@ -163,7 +162,8 @@ func TestAlertsFire(t *testing.T) {
 		fires(alert)
 	}
 
-	for _, alert := range alertNames(t, filepath.Join(w.root, "prometheus", "rules", "alerts.rules.yml")) {
+	for _, a := range stack.Alerts(t, w.root, "rules/alerts.rules.yml") {
+		alert := a.Name
 		if seen[alert] == (notProvoked[alert] != "") {
 			t.Errorf("%s: seen to fire %v, not provoked because %q", alert, seen[alert], notProvoked[alert])
 		}
@@ -182,24 +182,4 @@ func replaceIn(t *testing.T, path, old, with string) {
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), old, with)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func alertNames(t *testing.T, path string) (names []string) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rules struct {
-		Groups []struct{ Rules []struct{ Alert string } }
-	}
-	if err := yaml.Unmarshal(data, &rules); err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			names = append(names, r.Alert)
-		}
-	}
-	return names
 }
