@@ -2,6 +2,8 @@ module github.com/estiba/estiba
 
 go 1.26.7
 
+toolchain go1.26.11
+
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/containerd/errdefs v1.0.0

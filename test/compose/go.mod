@@ -2,6 +2,8 @@ module github.com/estiba/estiba/test/compose
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require github.com/compose-spec/compose-go/v2 v2.9.1
 
 require (

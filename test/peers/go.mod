@@ -2,6 +2,8 @@ module github.com/estiba/estiba/test/peers
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/google/cadvisor v0.49.2
 	github.com/prometheus/client_golang v1.14.0

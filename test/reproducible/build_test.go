@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -25,14 +26,21 @@ func run(t *testing.T, dir string, env []string, argv ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestOneCommitMakesTheSameBytes builds the last commit twice: in folders of
-// other names and depths, on other branches, in other time zones.
-func TestOneCommitMakesTheSameBytes(t *testing.T) {
-	testutil.Require(t, "git", "make")
+// clone is the repository's folder, where it is one.
+func clone(t *testing.T) string {
+	t.Helper()
 	root := testutil.RepositoryRoot(t)
 	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
 		t.Skip("these sources are no clone, so they say of no commit")
 	}
+	return root
+}
+
+// TestOneCommitMakesTheSameBytes builds the last commit twice: in folders of
+// other names and depths, on other branches, in other time zones.
+func TestOneCommitMakesTheSameBytes(t *testing.T) {
+	testutil.Require(t, "git", "make")
+	root := clone(t)
 	programs := []string{"exporter", "manager", "generator"}
 	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "another folder", "two")
 	for dir, how := range map[string]struct{ branch, zone string }{one: {"first", "UTC"}, two: {"second", "Asia/Kathmandu"}} {
@@ -69,5 +77,27 @@ func TestOneCommitMakesTheSameBytes(t *testing.T) {
 				t.Errorf("%s --version does not say %q: %s", name, want, said)
 			}
 		}
+	}
+}
+
+// TestOneVersionOfGo: each module of this repository names the same toolchain, so
+// that `make` builds with one version of Go whatever is installed.
+func TestOneVersionOfGo(t *testing.T) {
+	testutil.Require(t, "git")
+	root := clone(t)
+	named := map[string][]string{}
+	for _, file := range strings.Fields(run(t, root, nil, "git", "ls-files", "go.mod", "*/go.mod")) {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := "none"
+		if m := regexp.MustCompile(`(?m)^toolchain (\S+)$`).FindSubmatch(text); m != nil {
+			name = string(m[1])
+		}
+		named[name] = append(named[name], file)
+	}
+	if len(named) != 1 || named["none"] != nil {
+		t.Errorf("want one toolchain in all, have %v", named)
 	}
 }

@@ -2,6 +2,8 @@ module github.com/estiba/estiba/tools/alertmanager
 
 go 1.26
 
+toolchain go1.26.11
+
 tool (
 	github.com/prometheus/alertmanager/cmd/alertmanager
 	github.com/prometheus/alertmanager/cmd/amtool

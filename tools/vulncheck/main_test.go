@@ -1,10 +1,8 @@
-package vulncheck
+package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,27 +49,34 @@ func database(t *testing.T, vulnerable bool) string {
 	return "file://" + dir
 }
 
-// TestRun: found, not found and not known are three different ends.
-func TestRun(t *testing.T) {
+// TestCheck: found, accepted, not found and not known are different ends.
+func TestCheck(t *testing.T) {
+	const accepts, none = "GO-2026-9999 made up\n", "# none\n"
 	for _, tt := range []struct {
-		name, database string
-		status         int
-		says           string
+		name, database, accepted string
+		found                    bool
+		says, fails              string
 	}{
-		{"nothing known", database(t, false), 0, "No vulnerabilities found."},
-		{"a vulnerability that is called", database(t, true), 3, "GO-2026-9999"},
-		{"no database", "http://127.0.0.1:1", 1, "vulncheck: the database at http://127.0.0.1:1 cannot be reached from here"},
+		{"nothing known", database(t, false), none, false, "no known vulnerability", ""},
+		{"a vulnerability that is called", database(t, true), none, true, "FOUND: GO-2026-9999", ""},
+		{"how it is called", database(t, true), none, true, "generator/lock.Acquire → golang.org/x/sys/unix.Flock", ""},
+		{"an accepted one", database(t, true), accepts, false, "accepted: GO-2026-9999 Made up by a test: made up", ""},
+		{"an accepted one that is gone", database(t, false), accepts, false, "", "GO-2026-9999 is no longer found"},
+		{"accepted without a reason", database(t, true), "GO-2026-9999\n", false, "", "has no reason"},
+		{"no database", "http://127.0.0.1:1", none, false, "", "nothing is known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := exec.Command("./run.sh", "./generator/lock") // small: this is quick
-			cmd.Env = append(os.Environ(), "VULNDB="+tt.database)
-			out, err := cmd.CombinedOutput()
-			var exit *exec.ExitError
-			if err != nil && !errors.As(err, &exit) {
+			list := filepath.Join(t.TempDir(), "accepted.txt")
+			if err := os.WriteFile(list, []byte(tt.accepted), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got := cmd.ProcessState.ExitCode(); got != tt.status || !strings.Contains(string(out), tt.says) {
-				t.Errorf("ends with %d, want %d and %q: %s", got, tt.status, tt.says, out)
+			var out strings.Builder
+			found, err := check(tt.database, list, []string{"./generator/lock"}, &out) // small: this is quick
+			if found != tt.found || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("found %t, want %t and %q: %s", found, tt.found, tt.says, &out)
+			}
+			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("error %v, want %q", err, tt.fails)
 			}
 		})
 	}

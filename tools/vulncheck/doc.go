@@ -1,2 +1,0 @@
-// Package vulncheck pins govulncheck; run.sh runs it.
-package vulncheck
