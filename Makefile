@@ -153,7 +153,7 @@ GRAFANA_URL ?= http://localhost:3000
 GRAFANA_PASSWORD_FILE ?= .run/compose/secrets/grafana_admin_password
 .PHONY: grafana-smoke
 grafana-smoke: ## ask a running Grafana for every dashboard and query (GRAFANA_URL, GRAFANA_PASSWORD_FILE)
-	$(GO) run ./test/smoke -url='$(GRAFANA_URL)' -password-file='$(GRAFANA_PASSWORD_FILE)'
+	$(GO) run ./test/grafana -url='$(GRAFANA_URL)' -password-file='$(GRAFANA_PASSWORD_FILE)'
 
 .PHONY: test-browser
 test-browser: ## the dashboards, drawn by Grafana's own components, and the status page, in Chromium

@@ -6,6 +6,8 @@
 # word of warning where it takes sparse for missing.
 set -euo pipefail
 kernel=$1 to=$2 source=${3:-}
+# What a make that called this was told, such as -s, would hide what sparse looked at.
+unset MAKEFLAGS MFLAGS
 here=$(cd "$(dirname "$0")" && pwd)
 [ -n "$source" ] || source=$here/../../kmod
 

@@ -1,7 +1,7 @@
-// Command smoke asks a running Grafana whether it has Estiba's dashboards as they are
+// Command grafana asks a running Grafana whether it has Estiba's dashboards as they are
 // committed, and whether each query of theirs is answered through its data source:
 //
-//	go run ./test/smoke [-url http://localhost:3000] [-user admin] [-password-file FILE]
+//	go run ./test/grafana [-url http://localhost:3000] [-user admin] [-password-file FILE]
 //
 // It changes nothing. The last line is "N passed, N failed".
 package main
@@ -40,7 +40,7 @@ func main() {
 		err = fmt.Errorf("no password: %w\n  make up writes it there when it starts a Grafana; for another one say GRAFANA_PASSWORD_FILE=FILE, or nothing after the = for a Grafana that asks for none", err)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "smoke:", err)
+		fmt.Fprintln(os.Stderr, "grafana:", err)
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
