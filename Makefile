@@ -173,7 +173,7 @@ licences: ## the licence of every module that is linked into our programs
 	@$(GO) -C tools/licences run . $(addprefix ./,$(PROGRAMS))
 
 .PHONY: vulncheck
-vulncheck: ## known vulnerabilities in what our programs call, by the newest database (another: VULNDB=https://… or file:///…)
+vulncheck: ## known vulnerabilities in what the programs call that we build, by the newest database (another: VULNDB=https://… or file:///…)
 	@cd tools/vulncheck && VULNDB='$(VULNDB)' $(GO) run .
 
 .PHONY: bench

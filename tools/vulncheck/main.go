@@ -1,10 +1,5 @@
-// Command vulncheck looks for known vulnerabilities in what our programs really call,
-// with the pinned govulncheck.
-//
-//	go run . [PACKAGE…]
-//
-// The packages are relative to the root of the repository; the three programs if none
-// is named. The database is the Go project's, in the form of a module that GOPROXY
+// Command vulncheck looks for known vulnerabilities in what the programs really call
+// that we build and that stay running, with the pinned govulncheck. The database is the Go project's, in the form of a module that GOPROXY
 // serves as it serves every other, or the one at VULNDB: https://vuln.go.dev, or a copy
 // of it as https://… or file:///….
 //
@@ -28,12 +23,24 @@ import (
 // database that stands still tells nothing new.
 const module = "golang.org/x/vulndb"
 
+// program is one, and its tools: packages as seen from their module's folder.
+type program struct {
+	module, tags string
+	packages     []string
+}
+
+// thirdParty is how tools/build.sh builds what is not ours.
+const thirdParty = "remove_all_sd,enable_moby_sd,netgo"
+
+var programs = []program{
+	{module: "../..", packages: []string{"./exporter", "./manager", "./generator"}},
+	{module: "../compose", packages: []string{"./socketproxy"}},
+	{module: "..", tags: thirdParty, packages: []string{"github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"}},
+	{module: "../alertmanager", tags: thirdParty, packages: []string{"github.com/prometheus/alertmanager/cmd/alertmanager", "github.com/prometheus/alertmanager/cmd/amtool"}},
+}
+
 func main() {
-	packages := os.Args[1:]
-	if len(packages) == 0 {
-		packages = []string{"./exporter", "./manager", "./generator"}
-	}
-	found, err := check(os.Getenv("VULNDB"), "accepted.txt", packages, os.Stdout)
+	found, err := check(os.Getenv("VULNDB"), "accepted.txt", programs, os.Stdout)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "vulncheck:", err)
@@ -43,9 +50,9 @@ func main() {
 	}
 }
 
-// check prints what is known of packages, and tells whether anything of it is not
+// check prints what is known of programs, and tells whether anything of it is not
 // accepted.
-func check(database, list string, packages []string, out io.Writer) (bool, error) {
+func check(database, list string, programs []program, out io.Writer) (bool, error) {
 	accepted, err := readAccepted(list)
 	if err != nil {
 		return false, err
@@ -55,26 +62,27 @@ func check(database, list string, packages []string, out io.Writer) (bool, error
 			return false, err
 		}
 	}
-	known, err := scan(database, packages)
-	if err != nil {
-		return false, err
-	}
-	found := false
-	for _, v := range known {
-		why, ok := accepted[v.ID]
-		delete(accepted, v.ID)
-		if ok {
-			fmt.Fprintf(out, "accepted: %s %s: %s\n", v.ID, v.Summary, why)
-			continue
+	found, used := false, map[string]bool{}
+	for _, p := range programs {
+		known, err := p.scan(database)
+		if err != nil {
+			return false, err
 		}
-		found = true
-		fmt.Fprintf(out, "FOUND: %s %s\n  in %s, fixed in %s\n  %s\n  https://pkg.go.dev/vuln/%s\n", v.ID, v.Summary, v.in, v.fixed, v.trace, v.ID)
+		fmt.Fprintf(out, "%s: %d called\n", strings.Join(p.packages, " "), len(known))
+		for _, v := range known {
+			if why, ok := accepted[v.ID]; ok {
+				used[v.ID] = true
+				fmt.Fprintf(out, "  accepted: %s %s: %s\n", v.ID, v.Summary, why)
+				continue
+			}
+			found = true
+			fmt.Fprintf(out, "  FOUND: %s %s\n    in %s, fixed in %s\n    %s\n    https://pkg.go.dev/vuln/%s\n", v.ID, v.Summary, v.in, v.fixed, v.trace, v.ID)
+		}
 	}
 	for id := range accepted {
-		err = errors.Join(err, fmt.Errorf("%s: %s is no longer found: take it out", list, id))
-	}
-	if err == nil && !found {
-		fmt.Fprintf(out, "no known vulnerability in what %s call\n", strings.Join(packages, " "))
+		if !used[id] {
+			err = errors.Join(err, fmt.Errorf("%s: %s is no longer found: take it out", list, id))
+		}
 	}
 	return found, err
 }
@@ -133,19 +141,19 @@ type message struct {
 }
 
 // scan asks govulncheck.
-func scan(database string, packages []string) ([]*vulnerability, error) {
+func (p program) scan(database string) ([]*vulnerability, error) {
 	// What Go itself has and has not is judged by the version that builds.
 	path, err := exec.Command("go", "tool", "-n", "govulncheck").Output()
 	if err != nil {
 		return nil, fmt.Errorf("building govulncheck: %w", err)
 	}
-	cmd := exec.Command(strings.TrimSpace(string(path)), append([]string{"-format=json", "-db=" + database}, packages...)...)
-	cmd.Dir = filepath.Join("..", "..")
+	cmd := exec.Command(strings.TrimSpace(string(path)), append([]string{"-format=json", "-db=" + database, "-tags=" + p.tags}, p.packages...)...)
+	cmd.Dir = p.module
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	text, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("nothing is known: %w: %s", err, strings.TrimSpace(said.String()))
+		return nil, fmt.Errorf("nothing is known of %s: %w: %s", p.packages, err, strings.TrimSpace(said.String()))
 	}
 	all, called := map[string]*vulnerability{}, []*vulnerability{}
 	for d := json.NewDecoder(bytes.NewReader(text)); ; {

@@ -57,7 +57,7 @@ func TestCheck(t *testing.T) {
 		found                    bool
 		says, fails              string
 	}{
-		{"nothing known", database(t, false), none, false, "no known vulnerability", ""},
+		{"nothing known", database(t, false), none, false, "./generator/lock: 0 called", ""},
 		{"a vulnerability that is called", database(t, true), none, true, "FOUND: GO-2026-9999", ""},
 		{"how it is called", database(t, true), none, true, "generator/lock.Acquire → golang.org/x/sys/unix.Flock", ""},
 		{"an accepted one", database(t, true), accepts, false, "accepted: GO-2026-9999 Made up by a test: made up", ""},
@@ -71,7 +71,7 @@ func TestCheck(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			found, err := check(tt.database, list, []string{"./generator/lock"}, &out) // small: this is quick
+			found, err := check(tt.database, list, []program{{module: "../..", packages: []string{"./generator/lock"}}}, &out) // small: this is quick
 			if found != tt.found || !strings.Contains(out.String(), tt.says) {
 				t.Errorf("found %t, want %t and %q: %s", found, tt.found, tt.says, &out)
 			}
