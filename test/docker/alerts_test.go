@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,11 +16,6 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/test/stack"
 )
-
-// notProvoked are the alerts that TestAlertsFire does not bring about, and why.
-var notProvoked = map[string]string{
-	"EstibaManagerCannotKill": "a Docker Engine that lists containers and cannot remove them is not to be had at will",
-}
 
 // strict is a policy that removes one container a tick, and whose kills bring no
 // relief to what it measures.
@@ -49,7 +45,9 @@ func TestAlertsFire(t *testing.T) {
 	if testutil.Alone(t) {
 		return
 	}
+	inbox, hook := stack.WebInbox(t)
 	w := newWorld(t, func(w *world) {
+		w.notify(t, hook)
 		config := w.prometheusConfig(t)
 		inAHurry(t, config)
 		replaceIn(t, filepath.Join(filepath.Dir(config), "rules", "alerts.rules.yml"), "> 1e9", "> 1e6")
@@ -106,6 +104,9 @@ func TestAlertsFire(t *testing.T) {
 	if err := w.Docker.Remove(context.Background(), last.ID); err != nil {
 		t.Fatal(err)
 	}
+	proxy := newSocketProxy(t, w.engine.Host)
+	proxy.start(t)
+	w.managerDocker = proxy.host()
 	w.startManagerWith(t, policy)
 	for _, alert := range []string{
 		"EstibaWatchdog", "EstibaContainerKilled", "EstibaKillBudgetExhausted", "EstibaRuleStopped", "EstibaContainerLabelMisspelt",
@@ -119,6 +120,13 @@ func TestAlertsFire(t *testing.T) {
 	w.manager.Signal(syscall.SIGHUP)
 	fires("EstibaKillPending")
 
+	t.Log("the socket proxy refuses every act")
+	proxy.startToLookOnly(t)
+	write(policy, strings.Replace(strict, "ANNOUNCE", "0s", 1))
+	w.manager.Signal(syscall.SIGHUP)
+	fires("EstibaManagerCannotKill")
+	w.isRefused(t, await(t, inbox, "EstibaManagerCannotKill", "firing"))
+
 	t.Log("the record's disk is full")
 	full, err := os.Create(filepath.Join(disk, "full"))
 	if err != nil {
@@ -128,7 +136,6 @@ func TestAlertsFire(t *testing.T) {
 		_, err = full.Write(make([]byte, 512))
 	}
 	full.Close()
-	write(policy, strings.Replace(strict, "ANNOUNCE", "0s", 1))
 	w.manager.Signal(syscall.SIGHUP)
 	fires("EstibaManagerCannotRecord")
 
@@ -163,10 +170,32 @@ func TestAlertsFire(t *testing.T) {
 	}
 
 	for _, a := range stack.Alerts(t, w.root, "rules/alerts.rules.yml") {
-		alert := a.Name
-		if seen[alert] == (notProvoked[alert] != "") {
-			t.Errorf("%s: seen to fire %v, not provoked because %q", alert, seen[alert], notProvoked[alert])
+		if !seen[a.Name] {
+			t.Errorf("%s was not brought about", a.Name)
 		}
+	}
+}
+
+// isRefused looks at what was told of a removal that was refused: the record has it as
+// failed, and the container runs.
+func (w *world) isRefused(t *testing.T, m told) {
+	t.Helper()
+	if m.Labels["rule"] != "one_by_one" || m.Labels["kind"] != string(container.KindCPU) || m.Labels["severity"] != "critical" ||
+		!regexp.MustCompile(`^In the last five minutes [1-9]\d* of the removals that rule one_by_one wanted of kind cpu failed`).MatchString(m.Annotations["description"]) {
+		t.Errorf("told is %+v", m)
+	}
+	running, failed := w.Running(t), 0
+	for _, line := range w.RecordLines(t) {
+		if line.Outcome != "failed" {
+			continue
+		}
+		failed++
+		if !strings.Contains(line.Error, "Method Not Allowed") || running[line.Name].ID != line.ID {
+			t.Errorf("the record has %+v, and there runs %+v", line, running[line.Name])
+		}
+	}
+	if failed == 0 {
+		t.Error("the record has nothing that failed")
 	}
 }
 

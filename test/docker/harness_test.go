@@ -28,6 +28,7 @@ type world struct {
 	exporter, prometheus, alertmanager, manager *testutil.Process
 
 	alertmanagerConfig string // the shipped one if empty
+	managerDocker      string // where the manager finds Docker: the Engine's socket if empty
 }
 
 // newWorld builds our programs and starts everything but generator and manager.
@@ -101,9 +102,13 @@ func (w *world) startManager(t *testing.T) {
 
 func (w *world) startManagerWith(t *testing.T, policy string) {
 	t.Helper()
+	docker := w.managerDocker
+	if docker == "" {
+		docker = w.engine.Host
+	}
 	w.manager = testutil.StartProcess(t, "manager", w.managerBin, "run",
 		"--config.file="+policy, "--alertmanager.url=http://"+w.Alertmanager, "--prometheus.url=http://"+w.Prometheus,
-		"--docker.host="+w.engine.Host, "--web.listen-address="+w.Manager, "--audit.file="+w.Record)
+		"--docker.host="+docker, "--web.listen-address="+w.Manager, "--audit.file="+w.Record)
 	testutil.Eventually(t, 20*time.Second, "the manager is healthy", func() bool {
 		_, err := stack.Fetch("http://" + w.Manager + "/-/healthy")
 		return err == nil

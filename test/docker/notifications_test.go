@@ -31,14 +31,7 @@ func TestNotifications(t *testing.T) {
 	}
 	inbox, hook := stack.WebInbox(t)
 	w := newWorld(t, func(w *world) {
-		w.alertmanagerConfig = stack.AlertmanagerConfig(t, w.root, filepath.Join(w.dir, "alertmanager-config"), "receivers-webhook.yml", func(config map[string]any) {
-			secret := filepath.Join(w.dir, "webhook")
-			if err := os.WriteFile(secret, []byte(hook), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			stack.WebhookAt(t, config, hook, secret)
-			stack.Impatient(config["route"].(map[string]any))
-		})
+		w.notify(t, hook)
 		inAHurry(t, w.prometheusConfig(t))
 	})
 
@@ -97,6 +90,19 @@ func TestNotifications(t *testing.T) {
 	if want := map[string]times{"EstibaExporterDown": {1, 1}, "EstibaContainerNearMemoryLimit": {1, 1}}; !maps.Equal(got, want) {
 		t.Errorf("messages: %+v, want %+v", got, want)
 	}
+}
+
+// notify has Alertmanager post everything to a webhook at once, by the shipped example.
+func (w *world) notify(t *testing.T, hook string) {
+	t.Helper()
+	w.alertmanagerConfig = stack.AlertmanagerConfig(t, w.root, filepath.Join(w.dir, "alertmanager-config"), "receivers-webhook.yml", func(config map[string]any) {
+		secret := filepath.Join(w.dir, "webhook")
+		if err := os.WriteFile(secret, []byte(hook), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stack.WebhookAt(t, config, hook, secret)
+		stack.Impatient(config["route"].(map[string]any))
+	})
 }
 
 // inAHurry divides the times of the configuration's rules by hurry, and scrapes and

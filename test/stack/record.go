@@ -17,6 +17,7 @@ type RecordLine struct {
 	ID      string `json:"container"`
 	Name    string `json:"name"`
 	Outcome string `json:"outcome"`
+	Error   string `json:"error"`
 }
 
 // RecordLines reads the manager's record.
