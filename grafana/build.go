@@ -107,6 +107,37 @@ func stat(pos GridPos, title, description, unit, expr string, steps ...Step) Pan
 	return p
 }
 
+// Numbers that stand for words in a stat, where they are mapped: what is measured is
+// never less than 0.
+const (
+	// NotKnown is what a stat has now when nobody can say. Without it Grafana shows the
+	// last number that there was in the time range, as if it were of now.
+	NotKnown = -1
+	// NoLimit is what a share has of a limit that is not set.
+	NoLimit = -2
+)
+
+// known has a stat of what is so now say that it is not known, when it is not.
+func known(p Panel) Panel {
+	t := &p.Targets[0]
+	t.Expr = "(" + t.Expr + ") or on () vector(-1)"
+	return says(p, NotKnown, "not known")
+}
+
+// says shows words instead of a number that stands for them.
+func says(p Panel, value int, text string) Panel {
+	p.FieldConfig.Defaults.Mappings = append(p.FieldConfig.Defaults.Mappings, map[string]any{"type": "value",
+		"options": map[string]any{fmt.Sprint(value): map[string]any{"text": text, "color": "text", "index": len(p.FieldConfig.Defaults.Mappings)}}})
+	if p.Says == nil {
+		p.Says = map[float64]string{}
+	}
+	p.Says[float64(value)] = text
+	// The graph behind it shows what was measured.
+	zero := 0.0
+	p.FieldConfig.Defaults.Min = &zero
+	return p
+}
+
 // count is a stat of a number that is neither good nor bad.
 func count(pos GridPos, title, description, expr string) Panel {
 	return stat(pos, title, description, "none", expr, base("text"))
@@ -153,7 +184,13 @@ func kinds(p Panel) Panel {
 
 // word is a stat that shows a label's value instead of the number. Grafana shows
 // nothing at all where there is no series, so there always is one.
-func word(pos GridPos, title, description, label, expr string) Panel {
+//
+// none is an expression that has a series where it is known that there is no such
+// value; "" if that cannot be told from not knowing.
+func word(pos GridPos, title, description, label, expr, none string) Panel {
+	if none != "" {
+		expr += fmt.Sprintf(` or on () label_replace(group(%s), "%s", "none", "", "")`, none, label)
+	}
 	p := stat(pos, title, description, "none", orRow(expr, label, label, "not known"), base("text"))
 	p.Targets[0].LegendFormat = "{{" + label + "}}"
 	p.Targets[0].Instant, p.Targets[0].Range = true, false
@@ -206,8 +243,10 @@ func (c column) overrides() []Override {
 }
 
 // sorted sorts a table by a column, the largest value first.
-func sorted(p Panel, column string) Panel {
-	p.Options["sortBy"] = []any{map[string]any{"displayName": column, "desc": true}}
+func sorted(p Panel, column string) Panel { return sortedBy(p, column, true) }
+
+func sortedBy(p Panel, column string, falling bool) Panel {
+	p.Options["sortBy"] = []any{map[string]any{"displayName": column, "desc": falling}}
 	return p
 }
 
@@ -288,8 +327,17 @@ func empty(p Panel, shown, why string) Panel {
 // NoContainer is why panels are empty on a host on which nothing runs.
 const NoContainer = "no container may run"
 
-// ofContainers notes that a panel is empty while no container runs.
-func ofContainers(p Panel) Panel { return empty(p, "no container", NoContainer) }
+// ofContainers notes that a panel is empty while no container runs. A graph cannot tell
+// that from an exporter that sees nothing: its words are true of both.
+func ofContainers(p Panel) Panel { return empty(p, "no container seen", NoContainer) }
+
+// seen is how many containers run on each host whose exporter can tell.
+const seen = `(estiba_containers{` + here + `} and on (host, job, instance) (estiba_scrape_success{` + here + `} == 1))`
+
+// counted is how many series there are of containers: 0 only where they are seen.
+func counted(selector string) string {
+	return "count(" + selector + ") or 0 * count(" + seen + ")"
+}
 
 // dash stands in a cell without a value.
 const dash = "–"

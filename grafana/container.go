@@ -24,19 +24,22 @@ func containerBoard() Dashboard {
 
 	board := dashboard("container", "Container", "One container: what it uses against what it may.", []Variable{id}, []Panel{
 		may(word(at(0, 0, 4, 5), "Class", "Low: at most 0.09 % of a core and 0.16 % of the host's memory; high otherwise.", "class",
-			`estiba:container_class`+sel)),
+			`estiba:container_class`+sel, "")),
 		may(word(at(4, 0, 4, 5), "Kind", "The declared kind, else the observed one; none when it declares none and idles.", "kind",
-			`estiba:container_kind`+sel)),
-		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info`+sel)),
+			`estiba:container_kind`+sel, `estiba:container_kind_strength:ratio`+sel)),
+		may(word(at(8, 0, 4, 5), "Image", "The image it was made from.", "image", `estiba_container_info`+sel, "")),
 		may(bare(stat(at(12, 0, 4, 5), "Age", "Time since it was started.", "s", `time() - max(estiba_container_start_time_seconds`+sel+`)`, base("text")))),
-		may(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit; nothing without a limit.", "percentunit",
-			`max(estiba_container_memory_rss_bytes`+sel+` / (estiba_container_memory_limit_bytes`+sel+` > 0))`,
-			base("green"), from(0.8, "orange"), from(0.9, "red"))),
-		empty(stat(at(20, 0, 4, 5), "OOM kills", "Processes of it that the kernel killed for want of memory.", "none",
+		// The exporter has memory and limit from the same cgroup: where it can read the one
+		// and has no other, there is none.
+		may(says(bare(stat(at(16, 0, 4, 5), "Memory of limit", "Resident memory as a share of its limit. No limit: its own cgroup has none. Not known: nothing is known of its cgroup.", "percentunit",
+			`max(estiba_container_memory_rss_bytes`+sel+` / (estiba_container_memory_limit_bytes`+sel+` > 0)) or on () `+
+				`(0 * group(estiba_container_memory_usage_bytes`+sel+` unless on (host, job, instance, id) (estiba_container_memory_limit_bytes`+sel+` > 0)) - 2)`,
+			base("green"), from(0.8, "orange"), from(0.9, "red"))), NoLimit, "no limit")),
+		empty(stat(at(20, 0, 4, 5), "OOM kills", "Processes of it that the kernel killed for want of memory, in the time shown.", "none",
 			`round(sum(increase(estiba_container_oom_kills_total`+sel+`[$__range])))`, base("green"), from(1, "red")),
 			"not known", "not every host counts them"),
 
-		may(graph(at(0, 5, 12, 9), "CPU", "Share of one core, in user and kernel mode, and the time it waited because its quota was used up.", "percentunit",
+		may(graph(at(0, 5, 12, 9), "CPU", "Share of one core, in user and kernel mode, and the time it waited because its quota was used up, summed over the cores that it waited for.", "percentunit",
 			"user", rate("estiba_container_cpu_user_seconds_total"),
 			"system", rate("estiba_container_cpu_system_seconds_total"),
 			"throttled", rate("estiba_container_cpu_throttled_seconds_total"))),
@@ -47,7 +50,7 @@ func containerBoard() Dashboard {
 		may(graph(at(8, 14, 8, 8), "I/O calls", "Read and write calls a second, whatever they reach.", "ops",
 			"reads", rate("estiba_container_io_reads_total"),
 			"writes", rate("estiba_container_io_writes_total"))),
-		may(graph(at(16, 14, 8, 8), "Network", "Bytes a second received and sent.", "binBps",
+		may(graph(at(16, 14, 8, 8), "Network", "Bytes a second received and sent. Not known of a container in the host's own network.", "binBps",
 			"received", rate("estiba_container_network_receive_bytes_total"),
 			"sent", rate("estiba_container_network_transmit_bytes_total"))),
 		may(graph(at(0, 22, 12, 8), "Processes and threads", "How many it has.", "none",

@@ -150,6 +150,7 @@ func isCounter(metric string) bool {
 
 // units infers what an expression is measured in; nil is anything.
 func units(expr string) []string {
+	expr = strings.TrimLeft(expr, "(")
 	switch rate := strings.Contains(expr, "rate("); {
 	case strings.HasPrefix(expr, "round(") || strings.HasPrefix(expr, "count"):
 		return []string{"none"}

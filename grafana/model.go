@@ -120,6 +120,8 @@ type Panel struct {
 
 	// MayBeEmpty is why a healthy system may have no data here; not in the JSON.
 	MayBeEmpty string `json:"-"`
+	// Says are the words of the numbers that stand for words; not in the JSON.
+	Says map[float64]string `json:"-"`
 }
 
 // GridPos is a panel's place: 24 columns wide.

@@ -6,7 +6,7 @@ var (
 	decisionWords = []wordFor{{"kill", "kill", "red"}, {"spare", "spare", "green"}}
 	kindWords     = []wordFor{{"cpu", "cpu", "blue"}, {"ram", "ram", "purple"}, {"io", "io", "yellow"}, {"disk", "disk", "orange"}}
 	never         = []wordFor{{"0", "–", ""}} // beside the words of orRow
-	yesOrDash     = []wordFor{{"true", "yes", ""}, {"false", "–", ""}}
+	yesOrDash     = []wordFor{{"true", "yes", "text"}, {"false", "–", ""}}
 )
 
 // overview is the home: what runs, what it uses, what happened.
@@ -20,10 +20,12 @@ func overview() Dashboard {
 	}
 	value := func(metric string) string { return "max by (key) (" + keyed(metric+"{"+here+"}", "id") + ")" }
 	containers := table(at(0, 13, 24, 12), "Containers now",
-		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it. Decision and reason are the manager's at its last tick.",
+		"Every running container with its class (low: at most 0.09 % of a core and 0.16 % of the host's memory), its kind (declared, else observed) and its use. A kind that its behaviour contradicts has the observed one beside it. Decision and reason are the manager's at its last tick. Memory % is of the host's memory.",
 		"key",
 		[]string{
-			keyed(orRow(named(`group by (host, id, name, image, managed, protected) (estiba_container_info{`+here+`})`), "id", "name", "no container runs"), "id"),
+			keyed(orRow(named(`group by (host, id, name, image, managed, protected) (estiba_container_info{`+here+`})`)+
+				` or on () label_replace(label_replace(0 * group(`+seen+`), "name", "no container runs", "", ""), "id", "`+dash+`", "", "")`,
+				"id", "name", "not known"), "id"),
 			labels("kind", "estiba:container_kind"),
 			labels("observed", "estiba:container_kind_mismatch"),
 			labels("class", "estiba:container_class"),
@@ -49,32 +51,32 @@ func overview() Dashboard {
 	containers.Targets[4].MayBeEmpty = "the last tick may not have decided"
 	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, linked("Name", "this container",
 		"/d/estiba-container/estiba-container?var-id=${__data.fields.Id}&${__url_time_range}"))
-	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told. Each has a runbook in docs/runbooks.",
+	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told, the most severe first. Each has a runbook in docs/runbooks.",
 		"alertname", nil,
-		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "severity", words: []wordFor{{"critical", "critical", "red"}, {"warning", "warning", "orange"}, {"info", "info", "blue"}}}, {title: "About", label: "subject"},
+		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "rank", words: []wordFor{{"1", "critical", "red"}, {"2", "warning", "orange"}, {"3", "info", "blue"}}}, {title: "About", label: "subject"},
 			{title: "Host", label: "host", width: 120}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
 			{title: "Firing for", unit: "s", words: never,
-				expr: orRow(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`,
+				expr: orRow(ranked(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`),
 					"alertname", "alertname", "nothing fires")}})
-	alerts = sorted(alerts, "Severity")
+	alerts = sortedBy(alerts, "Severity", false)
 	alerts.MayBeEmpty = "nothing may fire"
 
 	return dashboard("overview", "Overview", "Every container of every host: what it uses, what it is, what became of it.", nil, []Panel{
-		count(at(0, 0, 3, 4), "Containers", "Containers that run.", `sum(estiba_containers{`+here+`}) or vector(0)`),
-		count(at(3, 0, 3, 4), "High", "Containers of class high: more than 0.09 % of a core or 0.16 % of the host's memory. The class is known after 30 s.",
-			`count(estiba:container_class{class="high", `+here+`}) or vector(0)`),
-		count(at(6, 0, 3, 4), "Low", "Containers of class low: at most 0.09 % of a core and 0.16 % of the host's memory. The class is known after 30 s.",
-			`count(estiba:container_class{class="low", `+here+`}) or vector(0)`),
-		count(at(9, 0, 3, 4), "Managed", "Containers labelled estiba.managed=true: the only ones that the manager may remove.",
-			`count(estiba_container_info{managed="true", `+here+`}) or vector(0)`),
+		known(count(at(0, 0, 3, 4), "Containers", "Containers that run, of the hosts whose exporter can tell.", `sum(`+seen+`)`)),
+		known(count(at(3, 0, 3, 4), "High", "Containers of class high: more than 0.09 % of a core or 0.16 % of the host's memory. The class is known after 30 s.",
+			counted(`estiba:container_class{class="high", `+here+`}`))),
+		known(count(at(6, 0, 3, 4), "Low", "Containers of class low: at most 0.09 % of a core and 0.16 % of the host's memory. The class is known after 30 s.",
+			counted(`estiba:container_class{class="low", `+here+`}`))),
+		known(count(at(9, 0, 3, 4), "Managed", "Containers labelled estiba.managed=true: with the shipped policies the only ones that the manager may remove.",
+			counted(`estiba_container_info{managed="true", `+here+`}`))),
 		count(at(12, 0, 3, 4), "Removed in 1 h", "Containers that the manager removed in the last hour.",
 			`round(sum(increase(estiba_manager_kills_total{mode="live", outcome="done", `+here+`}[1h]))) or vector(0)`),
-		stat(at(15, 0, 3, 4), "Host CPU", "Share of all cores that is not idle.", "percentunit",
+		known(stat(at(15, 0, 3, 4), "Host CPU", "Share of all cores that is not idle.", "percentunit",
 			`1 - sum(rate(estiba_host_cpu_seconds_total{mode=~"idle|iowait", `+here+`}[$__rate_interval])) / sum(estiba_host_cpus{`+here+`})`,
-			base("green"), from(0.8, "orange"), from(0.95, "red")),
-		stat(at(18, 0, 3, 4), "Host memory", "Share of memory that is not available to a new program.", "percentunit",
+			base("green"), from(0.8, "orange"), from(0.95, "red"))),
+		known(stat(at(18, 0, 3, 4), "Host memory", "Share of memory that is not available to a new program.", "percentunit",
 			`1 - sum(estiba_host_memory_available_bytes{`+here+`}) / sum(estiba_host_memory_total_bytes{`+here+`})`,
-			base("green"), from(0.85, "orange"), from(0.95, "red")),
+			base("green"), from(0.85, "orange"), from(0.95, "red"))),
 		stat(at(21, 0, 3, 4), "Alerts", "Alerts that fire and are not mere information.", "none",
 			`count(ALERTS{alertstate="firing", severity=~"warning|critical", `+here+`}) or vector(0)`,
 			base("green"), from(1, "red")),
@@ -90,10 +92,20 @@ func overview() Dashboard {
 			"{{name}}", top(6, "estiba:container_io_activity:rate30s"))),
 		ofContainers(graph(at(16, 25, 8, 8), "Network", "Bytes a second received and sent, over 30 s, of the six with most in the time shown.", "binBps",
 			"{{name}}", top(6, "estiba:container_network:bytes_rate30s"))),
-		ofContainers(kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one.", "none",
+		ofContainers(kinds(stacked(graph(at(0, 33, 12, 8), "Containers by kind", "Running containers by kind: the declared one, else the observed one. One that declares none and idles has none, and is not counted.", "none",
 			"{{kind}}", `count by (kind) (estiba:container_kind{`+here+`})`)))),
 		ofContainers(painted(painted(stacked(graph(at(12, 33, 12, 8), "Containers by class", "Running containers by class, which is known after 30 s.", "none",
 			"{{class}}", `count by (class) (estiba:container_class{`+here+`})`)), "high", "orange"), "low", "green")),
 		alerts,
 	})
+}
+
+// ranked gives alerts the label rank, by which the most severe come first. A severity
+// that is not one of ours is its own rank, after those.
+func ranked(expr string) string {
+	expr = `label_replace(` + expr + `, "rank", "$1", "severity", "(.*)")`
+	for _, r := range [][2]string{{"1", "critical"}, {"2", "warning"}, {"3", "info"}} {
+		expr = `label_replace(` + expr + `, "rank", "` + r[0] + `", "severity", "` + r[1] + `")`
+	}
+	return expr
 }

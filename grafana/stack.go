@@ -3,11 +3,12 @@ package grafana
 // stack shows the monitoring itself: a silent one looks like a healthy host.
 func stack() Dashboard {
 	value := func(metric string) string { return "max by (key) (" + keyed(metric+"{"+here+"}", "instance") + ")" }
-	exporters := table(at(0, 31, 24, 7), "Exporters", "Each exporter, its source and its release.", "key", []string{
-		"group by (key, host, instance, source) (" + keyed("estiba_source_active{"+here+"} == 1", "instance") + ")",
+	exporters := table(at(0, 31, 24, 7), "Exporters", "Each exporter, its source and its release, also one that does not answer.", "key", []string{
+		"group by (key, host, instance, source) (" + keyed("estiba_source_active{"+here+"} == 1", "instance") + `) or label_replace(` +
+			"group by (key, host, instance) (" + keyed(`up{job="estiba", `+here+"} == 0", "instance") + `), "source", "does not answer", "", "")`,
 		"group by (key, version) (" + keyed("estiba_exporter_build_info{"+here+"}", "instance") + ")",
 	}, []column{
-		{title: "Exporter", label: "instance"}, {title: "Host", label: "host", width: 120}, {title: "Source", label: "source"}, {title: "Release", label: "version"},
+		{title: "Exporter", label: "instance"}, {title: "Host", label: "host", width: 120}, {title: "Source", label: "source", words: []wordFor{{"kmod", "kmod", "text"}, {"cgroup", "cgroup", "text"}, {"does not answer", "does not answer", "red"}}}, {title: "Release", label: "version"},
 		{title: "Containers", expr: value("estiba_containers"), unit: "none"},
 		{title: "Without a name", expr: value("estiba_containers_unnamed"), unit: "none"},
 		{title: "Docker", expr: value("estiba_docker_up"), unit: "bool_on_off"},
@@ -19,10 +20,10 @@ func stack() Dashboard {
 		return hosted(aggregation+" by (host, job, instance) ("+of+")", "instance")
 	}
 	return dashboard("stack", "Stack", "The monitoring itself: is everything scraped, evaluated and told, and at what cost.", nil, []Panel{
-		stat(at(0, 0, 4, 5), "Parts that answer", "Share of the targets that answered the last scrape.", "percentunit",
-			`avg(up{`+here+`})`, base("red"), from(1, "green")),
-		stat(at(4, 0, 4, 5), "Sources that work", "Share of the exporters that could read their containers.", "percentunit",
-			`avg(estiba_scrape_success{`+here+`})`, base("red"), from(1, "green")),
+		known(stat(at(0, 0, 4, 5), "Parts that answer", "Share of the targets that answered the last scrape.", "percentunit",
+			`avg(up{`+here+`})`, base("red"), from(1, "green"))),
+		known(stat(at(4, 0, 4, 5), "Sources that work", "Share of the exporters that answered and could read their containers.", "percentunit",
+			`(sum(estiba_scrape_success{`+here+`}) or vector(0)) / count(up{job="estiba", `+here+`})`, base("red"), from(1, "green"))),
 		stat(at(8, 0, 4, 5), "Rules that failed", "Rule evaluations that failed in the last five minutes.", "none",
 			`round(sum(increase(prometheus_rule_evaluation_failures_total{`+here+`}[5m])))`, base("green"), from(1, "red")),
 		stat(at(12, 0, 4, 5), "Messages that failed", "Notifications that Prometheus dropped or Alertmanager could not deliver in the last five minutes.", "none",

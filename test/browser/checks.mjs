@@ -26,6 +26,7 @@ export const wants = {
     'Alerts that fire': {
       headers: ['Alert', 'Severity', 'About', 'Container', 'Kind', 'Rule', 'Firing for'],
       each: { Alert: /^Estiba\w+$/, Severity: /^(critical|warning|info)$/, 'Firing for': seconds },
+      severe: 'Severity',
       rows: { EstibaContainerOOMKilled: { Severity: 'warning', Container: 'shop-import' }, EstibaContainerKilled: { Severity: 'info', Kind: /^(cpu|ram|io|disk)$/, Rule: 'surplus' } },
     },
   },
@@ -34,6 +35,13 @@ export const wants = {
     'OOM kills': { text: /^(\d+|not known)$/ }, CPU: { legend: ['user', 'system'] }, Memory: { legend: ['resident', 'limit'] },
     Disk: { legend: ['read', 'written'] }, 'I/O calls': { legend: ['reads', 'writes'] }, Network: { legend: ['received', 'sent'] },
     'Processes and threads': { legend: ['processes', 'threads'] }, 'Kind/timeseries': { legend: ['ram'] },
+  },
+  // shop-web: it has no limit, declares no kind, and does too little to be of one.
+  unlimited: {
+    Class: { text: /^high$/ }, 'Kind/stat': { text: /^none$/ }, Image: { text: /^estiba\/stress$/ }, Age: { text: seconds }, 'Memory of limit': { text: /^no limit$/ },
+    'OOM kills': { text: /^(0|not known)$/ }, CPU: { legend: ['user', 'system'] }, Memory: { legend: ['resident'] },
+    Disk: { legend: ['read', 'written'] }, 'I/O calls': { legend: ['reads', 'writes'] }, Network: { legend: ['received', 'sent'] },
+    'Processes and threads': { legend: ['processes', 'threads'] }, 'Kind/timeseries': { legend: ['cpu'] },
   },
   manager: {
     'Last decision': { text: seconds }, 'Age of data': { text: seconds }, 'Removed, last hour': { text: number, over: 0 }, 'Failed, last hour': { text: number },
@@ -101,6 +109,35 @@ export function* checkNothing(width, seen) {
   }
 }
 
+/**
+ * checkFleet is check for a dashboard of which hosts are chosen, out of that many: it
+ * shows each of them and no other.
+ */
+export function* checkFleet(name, width, seen, hosts, of) {
+  yield ['the page', seen.failed];
+  if (seen.failed) return;
+  yield ['the console', seen.troubles[0]];
+  yield ['the width', seen.width > width && `the page is ${seen.width} pixels wide`];
+  const { text, of: there } = seen.chosen.host;
+  yield ['$host', (there !== of && `has ${there} hosts of ${of}`) || (text !== 'All' && text !== hosts.join(' + ') && `shows ${text}`)];
+  const only = (found) => found.some((h) => !hosts.includes(h)) || hosts.some((h) => !found.includes(h));
+  for (const panel of seen.panels) {
+    yield [panel.title, panel.error || (/no data|NaN|undefined|\bnull\b/i.test(panel.text) && `shows ${panel.text}`)];
+    if (['CPU', 'Memory'].includes(panel.title) && panel.type === 'timeseries') {
+      const found = panel.legend.map((l) => l.split('/')[0]);
+      yield [`${panel.title} hosts`, only(found) && `are ${found}`];
+    }
+    if (['Containers now', 'Exporters'].includes(panel.title)) {
+      const column = panel.headers.indexOf('Host');
+      const found = panel.rows.map((r) => r[column]?.text);
+      yield [`${panel.title} hosts`, only(found) && `are ${found}`];
+      const link = panel.title === 'Exporters' && panel.rows.find((r) => !r[column]?.href?.includes(`var-host=${r[column]?.text}`));
+      yield [`${panel.title} links`, link && `lead to ${link[column]?.href}`];
+    }
+  }
+  yield ['what tells hosts apart', !seen.panels.some((p) => ['Containers now', 'Exporters'].includes(p.title)) && `is not on ${name}`];
+}
+
 function* checkPanel(want, panel) {
   yield ['', panel.error || (panel.nothing && `shows "${panel.nothing}"`) || (/no data|NaN|undefined|\bnull\b/i.test(panel.text) && `shows ${panel.text}`)];
   if (panel.error) return;
@@ -115,7 +152,7 @@ function* checkGraph(want, { legend, marks, colors, text }) {
   for (const name of want.legend) {
     yield [` legend ${name}`, !legend.some((l) => says(name, l)) && `has only ${legend.join(', ')}`];
   }
-  yield [' ground', legend.some((l) => l === 'no container' || l === 'none') && `names what is not there: ${legend.join(', ')}`];
+  yield [' ground', legend.some((l) => l === 'no container seen' || l === 'none') && `names what is not there: ${legend.join(', ')}`];
   yield [' names', legend.some((l) => l === '' || l === 'Value' || /[{}=]/.test(l)) && `a line has no name: ${legend.join(', ')}`];
   yield [' picture', colors < 5 && `only ${colors} colours are painted`];
   if (want.columns) yield [' legend columns', !want.columns.every((c) => text.includes(c)) && `not all of ${want.columns}`];
@@ -140,6 +177,10 @@ function* checkTable(want, { headers, rows }) {
   for (const [column, id] of Object.entries(want.links ?? {})) {
     const broken = rows.find((r) => !at(r, column)?.href?.includes(`var-id=${at(r, id)?.text}`));
     yield [` links of ${column}`, broken && `${at(broken, column)?.text} leads to ${at(broken, column)?.href}`];
+  }
+  if (want.severe) {
+    const order = rows.map((r) => ['critical', 'warning', 'info'].indexOf(at(r, want.severe)?.text));
+    yield [` order of ${want.severe}`, order.some((v, i) => i > 0 && v < order[i - 1]) && `is ${rows.map((r) => at(r, want.severe)?.text)}`];
   }
   const bare = rows.flat().find((c) => c.text === '');
   yield [' cells', bare && `one is empty, on ${bare.color}`];

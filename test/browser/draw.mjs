@@ -1,8 +1,9 @@
 // Draws every dashboard from a running Prometheus and looks at every panel.
 //
-//   node draw.mjs --prometheus=http://127.0.0.1:9090 [--since=2026-01-02T03:04:05Z] [--to=…] [--pictures=DIR] [--only=overview] [--nothing]
+//   node draw.mjs --prometheus=http://127.0.0.1:9090 [--since=2026-01-02T03:04:05Z] [--to=…] [--pictures=DIR] [--only=overview] [--nothing | --fleet=box1,box2 --of=3]
 //
-// --nothing says that no container runs. Pictures are then in DIR/nothing.
+// --nothing says that no container runs. Pictures are then in DIR/nothing. --fleet
+// chooses hosts of so many on Overview and Stack. Pictures are then in DIR/fleet.
 // Pictures are written to DIR (build/browser). The last line is "N passed, N failed".
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -18,8 +19,7 @@ const root = path.join(here, '..', '..');
 const { values: args } = parseArgs({
   options: {
     prometheus: { type: 'string' }, since: { type: 'string' }, to: { type: 'string' }, only: { type: 'string' },
-    pictures: { type: 'string', default: path.join(root, 'build', 'browser') }, container: { type: 'string', default: 'shop-cache' },
-    nothing: { type: 'boolean', default: false },
+    pictures: { type: 'string', default: path.join(root, 'build', 'browser') },     nothing: { type: 'boolean', default: false }, fleet: { type: 'string' }, of: { type: 'string' },
   },
 });
 if (!args.prometheus) {
@@ -78,8 +78,8 @@ function tablesAreThere() {
   });
 }
 
-/** draw opens one dashboard, keeps its picture and returns what the page drew. */
-async function draw(browser, url, dashboard, width, picture) {
+/** draw opens one dashboard with choices made, keeps its picture and returns what the page drew. */
+async function draw(browser, url, dashboard, choices, width, picture) {
   const tab = await browser.newPage();
   const troubles = [];
   tab.on('console', (m) => ['error', 'warn'].includes(m.type()) && !harmless.test(m.text()) && troubles.push(`console ${m.type()}: ${m.text()} ${m.location().url ?? ''}`));
@@ -88,7 +88,7 @@ async function draw(browser, url, dashboard, width, picture) {
   await tab.setViewport({ width, height: 1000 });
   const to = args.to ? Date.parse(args.to) : Date.now();
   const from = args.since ? Date.parse(args.since) : to - 15 * 60 * 1000;
-  const query = new URLSearchParams({ dashboard, from, to, 'var-id': args.container });
+  const query = new URLSearchParams([['dashboard', dashboard], ['from', from], ['to', to], ...choices]);
   await tab.goto(`${url}/?${query}`);
   await tab.waitForFunction('window.drawn', { timeout: 60_000 });
   await tab.waitForNetworkIdle({ idleTime: 500 });
@@ -102,7 +102,30 @@ async function draw(browser, url, dashboard, width, picture) {
   return { ...seen, troubles };
 }
 
+const { check, checkNothing, checkFleet } = await import('./checks.mjs');
+const wide = 1600, phone = 390;
+/** views are what is drawn: a dashboard, its file's name, the choices made, and what it is checked by. */
+function views() {
+  const one = ['var-id', 'shop-cache'];
+  if (args.fleet) {
+    const hosts = args.fleet.split(','), chosen = hosts.map((h) => ['var-host', h]);
+    const shows = (name) => (width, seen) => checkFleet(name, width, seen, hosts, Number(args.of));
+    const some = hosts.length < Number(args.of);
+    return ['overview', 'stack'].map((name) => ({
+      name, file: some ? `${name}-chosen` : name, choices: some ? chosen : [], widths: [wide], judge: shows(name),
+    }));
+  }
+  const all = ['overview', 'container', 'manager', 'stack'].map((name) => ({
+    name, file: name, choices: [one], widths: [wide, phone], judge: (width, seen) => (args.nothing ? checkNothing(width, seen) : check(name, width, seen)),
+  }));
+  if (!args.nothing) {
+    all.push({ name: 'container', file: 'unlimited', choices: [['var-id', 'shop-web']], widths: [wide], judge: (width, seen) => check('unlimited', width, seen) });
+  }
+  return all;
+}
+
 if (args.nothing) args.pictures = path.join(args.pictures, 'nothing');
+if (args.fleet) args.pictures = path.join(args.pictures, 'fleet');
 await mkdir(args.pictures, { recursive: true });
 say('bundling the page');
 const { server, url } = await serve(await bundle());
@@ -110,15 +133,15 @@ let passed = 0;
 const failures = [];
 say('starting Chromium');
 await withChromium(async (browser) => {
-  const { check, checkNothing } = await import('./checks.mjs');
-  for (const name of ['overview', 'container', 'manager', 'stack'].filter((n) => !args.only || n === args.only)) {
-    for (const [width, file] of [[1600, `${name}.png`], [390, `${name}-phone.png`]]) {
-      say(`drawing ${name}, ${width} pixels wide`);
-      const seen = await draw(browser, url, `estiba-${name}`, width, path.join(args.pictures, file));
-      await writeFile(path.join(args.pictures, file.replace('.png', '.json')), JSON.stringify(seen, null, 1));
-      for (const [what, fault] of args.nothing ? checkNothing(width, seen) : check(name, width, seen)) {
+  for (const view of views().filter((v) => !args.only || v.file === args.only)) {
+    for (const width of view.widths) {
+      say(`drawing ${view.file}, ${width} pixels wide`);
+      const file = path.join(args.pictures, width === phone ? `${view.file}-phone` : view.file);
+      const seen = await draw(browser, url, `estiba-${view.name}`, view.choices, width, `${file}.png`);
+      await writeFile(`${file}.json`, JSON.stringify(seen, null, 1));
+      for (const [what, fault] of view.judge(width, seen)) {
         if (fault) {
-          failures.push(`${name} at ${width}: ${what}: ${fault}`);
+          failures.push(`${view.file} at ${width}: ${what}: ${fault}`);
           console.log(`  FAILED ${what}: ${fault}`);
         } else {
           passed++;

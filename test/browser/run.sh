@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks the dashboards against Grafana's own types and draws them with
 # Grafana's own components in Chromium, from the data of all our programs at
-# work; looks at the manager's status page there, too. Installs what it needs on
-# Debian 12, as root. Pictures go to build/browser, with --keep-pictures also to
-# docs/pictures.
+# work, and of three hosts in a central store; looks at the manager's status page
+# there, too. Installs what it needs on Debian 12, as root. Pictures go to
+# build/browser, with --keep-pictures also to docs/pictures.
 #
 #   test/browser/run.sh [--keep-pictures]
 #
@@ -25,7 +25,7 @@ install_packages() {
     local missing=() p
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
-    for p in chromium fonts-inter docker.io pngquant; do
+    for p in chromium fonts-inter docker.io iproute2 pngquant; do
         dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -67,11 +67,14 @@ node check-types.mjs | count || status=1
 say "all programs at work, then the drawing"
 # In a PID namespace of its own, so that the exporter sees the test's containers only.
 (cd "$root" && unshare --pid --fork --kill-child --mount-proc go test -tags browser -count=1 -v -timeout 45m ./test/browser/) | count || status=1
+say "three hosts and a central store at work, then the drawing"
+(cd "$root" && go test -tags browser -count=1 -v -timeout 15m -run TestDashboards ./test/fleet/) | count || status=1
 if [ "${1:-}" = --keep-pictures ] && [ "$status" -eq 0 ]; then
     mkdir -p "$root/docs/pictures"
     for name in overview container manager stack manager/status; do
         pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/${name##*/}.png" 256 -- "$root/build/browser/$name.png"
     done
+    pngquant --force --strip --quality 70-95 --output "$root/docs/pictures/fleet.png" 256 -- "$root/build/browser/fleet/overview-chosen.png"
 fi
 sleep 1 # the counts are written by another process
 say "done"

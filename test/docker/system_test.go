@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/estiba/estiba/grafana"
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
@@ -63,7 +64,8 @@ func TestTheWholeWay(t *testing.T) {
 		limits int
 	}{{hungry, 1}, {bystander, 0}} {
 		memory := w.shown(t, c.of, "Memory") // resident, swapped, cgroup, limit
-		if share := w.shown(t, c.of, "Memory of limit"); memory[0].Series != 1 || memory[3].Series != c.limits || share[0].Series != c.limits {
+		share := w.shown(t, c.of, "Memory of limit")[0]
+		if memory[0].Series != 1 || memory[3].Series != c.limits || share.Series != 1 || (share.Last == grafana.NoLimit) != (c.limits == 0) {
 			t.Errorf("%s: memory %+v, share of its limit %+v", c.of.Name, memory, share)
 		}
 	}

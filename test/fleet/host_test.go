@@ -164,9 +164,15 @@ func (h *host) populate(t *testing.T, each int) {
 
 func (h *host) add(t *testing.T, name string, labels map[string]string) dockerclient.Container {
 	t.Helper()
+	return h.addContainer(t, dockerclient.Spec{Name: name, Image: idleImage, Labels: labels})
+}
+
+func (h *host) addContainer(t *testing.T, spec dockerclient.Spec) dockerclient.Container {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), h.Patience)
 	defer cancel()
-	id, err := h.Docker.Create(ctx, dockerclient.Spec{Name: name, Image: idleImage, Labels: labels, Networkless: true})
+	spec.Networkless = true
+	id, err := h.Docker.Create(ctx, spec)
 	if err == nil {
 		err = h.Docker.Start(ctx, id)
 	}

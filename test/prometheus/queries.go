@@ -25,6 +25,8 @@ type Query struct {
 	Legend           []string // labels that the legend shows
 	MayBeEmpty       string   // why a healthy system may have no data here
 
+	Says map[float64]string // words of the panel for numbers that stand for them
+
 	ID      int    // of the panel in its dashboard; 0 is none
 	Type    string // of the panel
 	NoValue string // what the panel says when it has nothing
@@ -49,7 +51,7 @@ func Queries() []Query {
 					why = p.MayBeEmpty
 				}
 				all = append(all, Query{Dashboard: d.UID, Panel: p.Title, Expr: t.Expr, Range: t.Range,
-					Legend: legendLabels(t.LegendFormat), MayBeEmpty: why,
+					Legend: legendLabels(t.LegendFormat), MayBeEmpty: why, Says: p.Says,
 					ID: p.ID, Type: p.Type, NoValue: p.FieldConfig.Defaults.NoValue})
 			}
 		}
@@ -126,7 +128,11 @@ func checkContainer(ctx context.Context, promURL, id, host string) ([]Answer, er
 			a.Last, a.Err = series[0].last()
 		}
 		if a.Err == nil {
-			a.Err = plausible(series, q.Legend)
+			a.Err = plausible(series, q)
+		}
+		// That it is not known is no data.
+		if a.Series == 1 && a.Last == grafana.NotKnown && q.Says[grafana.NotKnown] != "" {
+			a.Series = 0
 		}
 		answers = append(answers, a)
 	}
@@ -134,10 +140,11 @@ func checkContainer(ctx context.Context, promURL, id, host string) ([]Answer, er
 }
 
 // plausible wants the labels of the legend on each series, and a last value
-// that is finite and not negative: nothing on the dashboards can be less than 0.
-func plausible(all []series, legend []string) error {
+// that is finite and not negative: nothing on the dashboards can be less than 0, but
+// numbers that stand for words.
+func plausible(all []series, q Query) error {
 	for _, s := range all {
-		for _, label := range legend {
+		for _, label := range q.Legend {
 			if _, ok := s.Metric[label]; !ok && !mayBeUnset[label] {
 				return fmt.Errorf("series %v has no label %s for its legend", s.Metric, label)
 			}
@@ -146,7 +153,7 @@ func plausible(all []series, legend []string) error {
 		if err != nil {
 			return err
 		}
-		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 && q.Says[v] == "" {
 			return fmt.Errorf("series %v has the value %v", s.Metric, v)
 		}
 	}

@@ -30,6 +30,7 @@ export interface Variable {
   query: { query: string; refId: string };
   regex: string;
   sort: number;
+  multi: boolean;
   includeAll: boolean;
   allValue?: string;
 }

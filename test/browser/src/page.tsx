@@ -6,6 +6,7 @@ import { lastValueFrom } from 'rxjs';
 import { applyFieldOverrides, createTheme, dateTime, locationUtil, transformDataFrame, ThemeContext, type DataFrame, type TimeRange } from '@grafana/data';
 import { GlobalStyles, PanelChrome, PortalContainer } from '@grafana/ui';
 import { PrometheusAnnotationSupport } from '@grafana/prometheus/dist/esm/annotations.mjs';
+import { interpolateQueryExpr } from '@grafana/prometheus/dist/esm/escaping.mjs';
 import { PrometheusMetricFindQuery } from '@grafana/prometheus/dist/esm/metric_find_query.mjs';
 import { transformV2 } from '@grafana/prometheus/dist/esm/result_transformer.mjs';
 import type { Dashboard, Panel, Variable } from './model';
@@ -29,7 +30,7 @@ interface Drawn {
   chosen: Record<string, { text: string; value: string; of: number }>;
 }
 
-/** choose runs the variable's query and takes the asked value, else all, else the first one. */
+/** choose runs the variable's query and takes the asked values, else all, else the first one. */
 async function choose(v: Variable, values: Values) {
   const source = { metadataRequest: async (path: string, params: any) => ({ data: { data: await ask(path, params) } }) };
   const found = await new PrometheusMetricFindQuery(source as any, interpolate(v.query.query, values)).process(range);
@@ -41,6 +42,10 @@ async function choose(v: Variable, values: Values) {
   const wanted = asked.get(`var-${v.name}`);
   if (v.includeAll && !wanted) {
     return { text: 'All', value: v.allValue ?? '', of: options.length };
+  }
+  if (v.multi) {
+    const several = asked.getAll(`var-${v.name}`).filter((name) => options.some((o) => o.value === name));
+    return { text: several.join(' + '), value: interpolateQueryExpr(several, v as any), of: options.length };
   }
   const chosen = options.find((o) => o.value === wanted || o.text === wanted) ?? (wanted ? undefined : options[0]);
   return { ...(chosen ?? { value: '', text: '' }), of: options.length };
