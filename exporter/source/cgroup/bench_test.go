@@ -47,7 +47,7 @@ func BenchmarkProcesses(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				s.sequence++
-				list, err := s.processes()
+				list, err := s.processes(boottime())
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -3,15 +3,9 @@ package cgroup
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
-
-	"github.com/estiba/estiba/exporter/source"
 )
 
 // userHZ is the unit of times in /proc/PID/stat and /proc/stat: fixed at 100
@@ -105,6 +99,16 @@ func parseStat(b []byte, comm string) (process, error) {
 	return p, errStat
 }
 
+// parseStatm reads /proc/PID/statm (proc_pid_statm(5)): virtual and resident
+// memory in pages, both 0 of a process that has none (any more).
+func parseStatm(b []byte) (size, resident uint64, ok bool) {
+	first, rest, _ := bytes.Cut(b, []byte(" "))
+	second, _, found := bytes.Cut(rest, []byte(" "))
+	size, ok1 := number(first)
+	resident, ok2 := number(second)
+	return size, resident, found && ok1 && ok2
+}
+
 // number reads an unsigned decimal number.
 func number(b []byte) (uint64, bool) {
 	if len(b) == 0 || len(b) > 20 {
@@ -140,85 +144,6 @@ func value(b []byte, key string) (uint64, bool) {
 		return number(bytes.Trim(rest, ": \t"))
 	}
 	return 0, false
-}
-
-// statFile is the stat of a process that was there in the last snapshot.
-type statFile struct {
-	file file
-	last process
-	seen uint64 // sequence of the snapshot that read it last
-}
-
-// processes reads the stat of every process. One that ends meanwhile is left out.
-func (s *Source) processes() ([]process, error) {
-	dir, err := os.Open(s.config.ProcFS)
-	if err != nil {
-		return nil, fmt.Errorf("listing processes: %w", err)
-	}
-	defer dir.Close()
-	list := make([]process, 0, len(s.stats)+16)
-	first := false
-	for {
-		names, err := dir.Readdirnames(1024)
-		for _, name := range names {
-			if name[0] < '1' || name[0] > '9' {
-				continue
-			}
-			pid, err := strconv.Atoi(name)
-			if err != nil {
-				continue
-			}
-			p, err := s.process(pid)
-			if err != nil {
-				if gone(err) {
-					continue
-				}
-				if errors.Is(err, fs.ErrPermission) {
-					err = fmt.Errorf("%w: processes of other users are hidden (mount option hidepid): run as root: %w", source.ErrRefused, err)
-				}
-				return nil, fmt.Errorf("reading a process: %w", err)
-			}
-			first = first || pid == 1
-			list = append(list, *p)
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("listing processes: %w", err)
-		}
-	}
-	if !first {
-		return nil, fmt.Errorf("%s: %w: no process 1: processes of other users are hidden (mount option hidepid): run as root",
-			s.config.ProcFS, source.ErrRefused)
-	}
-	for pid, f := range s.stats {
-		if f.seen != s.sequence {
-			s.reader.close(&f.file)
-			delete(s.stats, pid)
-		}
-	}
-	return list, nil
-}
-
-// process reads the stat of one process.
-func (s *Source) process(pid int) (*process, error) {
-	f := s.stats[pid]
-	if f == nil {
-		f = &statFile{file: file{path: s.procPath(pid, "stat")}}
-	}
-	b, err := s.reader.again(&f.file)
-	if err != nil {
-		return nil, err
-	}
-	p, err := parseStat(b, f.last.comm)
-	if err != nil {
-		s.reader.close(&f.file)
-		return nil, fmt.Errorf("%s: %w", f.file.path, err)
-	}
-	f.last, f.seen = p, s.sequence
-	s.stats[pid] = f
-	return &f.last, nil
 }
 
 // procPath is the path of a file of a process.

@@ -18,10 +18,12 @@ const stallTime = 5 * time.Second
 // files that count this need not be read again. Its memory is another matter,
 // the kernel may take some away, and so are its network and what it waits for.
 type rest struct {
-	resting   bool // it used no CPU time since the snapshot before
+	still     bool // it used no CPU time since the snapshot before
+	resting   bool // the same, and not everything is read
 	full      bool // everything is read, whatever may be supposed of it
 	fullAt    time.Duration
-	usage     uint64           // CPU time read last, ns
+	cpu       cpuReading       // of this snapshot
+	usage     uint64           // CPU time of the last whole one, ns
 	last      source.Container // what was told last
 	ioMissing bool             // some process' io could not be read
 	lonely    bool             // there is no interface but loopback
@@ -34,14 +36,48 @@ type rest struct {
 func (r *rest) begin(c *source.Container, now time.Duration, young bool) {
 	usage, ok := c.Get(source.CPU)
 	r.full = !ok || young || r.fullAt == 0 || now-r.fullAt >= recheck
-	if r.full {
+	r.still = ok && !young && r.fullAt != 0 && usage == r.usage
+	r.resting = r.still && !r.full
+}
+
+// end keeps what was told once all of it was read: a snapshot that is given up
+// in the middle leaves what the container did since the last whole one to the
+// next.
+func (r *rest) end(c *source.Container, now time.Duration) {
+	r.last = *c
+	r.usage = r.cpu.values[0]
+	switch {
+	case !r.cpu.known[0]: // no cgroup of its own
+		r.fullAt = 0
+	case r.full:
 		r.fullAt = now
 	}
-	if !ok { // no cgroup of its own
-		r.fullAt = 0
+}
+
+// cpuReading is what the cgroups of a container said of its CPU time.
+type cpuReading struct {
+	sequence uint64 // of the snapshot
+	shared   bool   // they were not its own
+	values   [len(cpuFields)]uint64
+	known    [len(cpuFields)]bool
+}
+
+var cpuFields = [...]source.Field{source.CPU, source.CPUUser, source.CPUSystem, source.CPUThrottled}
+
+func (r *cpuReading) take(c *source.Container, sequence uint64, shared bool) {
+	r.sequence, r.shared = sequence, shared
+	for i, f := range cpuFields {
+		r.values[i], r.known[i] = c.Get(f)
 	}
-	r.resting = !r.full && usage == r.usage
-	r.usage = usage
+}
+
+func (r *cpuReading) tell(c *source.Container) {
+	for i, f := range cpuFields {
+		if r.known[i] {
+			c.Set(f, r.values[i])
+			c.CPUSource = "cgroup"
+		}
+	}
 }
 
 // same tells whether c says the same of f as was told last.

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -53,7 +54,8 @@ func (w *watched) file(name string) string {
 	return filepath.Join(w.tree.Folder(w.c, controller), file)
 }
 
-// replace changes the text of a file in its place, as the kernel does.
+// replace changes the text of a file in its place, as the kernel does. The memory
+// that a stat tells its statm tells, too.
 func (w *watched) replace(name, old, with string) {
 	w.t.Helper()
 	b, err := os.ReadFile(w.file(name))
@@ -63,8 +65,19 @@ func (w *watched) replace(name, old, with string) {
 	if !strings.Contains(string(b), old) {
 		w.t.Fatalf("%s does not contain %q:\n%s", name, old, b)
 	}
-	if err := os.WriteFile(w.file(name), []byte(strings.Replace(string(b), old, with, 1)), 0o644); err != nil {
+	changed := strings.Replace(string(b), old, with, 1)
+	if err := os.WriteFile(w.file(name), []byte(changed), 0o644); err != nil {
 		w.t.Fatal(err)
+	}
+	if filepath.Base(name) == "stat" {
+		p, err := parseStat([]byte(changed), "")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		statm := fmt.Sprintf("%d %d 128 10 0 300 0\n", p.vsz/4096, p.rss)
+		if err := os.WriteFile(w.tree.Process(p.pid, "statm"), []byte(statm), 0o644); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 
@@ -108,6 +121,8 @@ func TestRest(t *testing.T) {
 		when           string
 	}{
 		{"v1 hybrid v2", "stat", " 8388608 256 ", " 8388608 257 ", source.RSS, (257 + 256) * 4, atOnce},
+		{"v1 hybrid v2", "stat", " 20 0 2 0 ", " 20 0 3 0 ", source.Threads, 5, whenItRan},
+		{"v1 hybrid v2", "stat", " 10 2 3 0 ", " 11 2 3 0 ", source.MinorFaults, 25, whenItRan},
 		{"v1 hybrid v2", "net/dev", "500000", "500001", source.NetRxBytes, 550001, atOnce},
 		{"v1 hybrid v2", "io", "syscr: 430", "syscr: 431", source.IOReadCalls, 862, whenItRan},
 

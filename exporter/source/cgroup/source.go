@@ -51,8 +51,10 @@ type Source struct {
 	reader       reader
 	layout       layout
 	lastSnapshot time.Duration // boot clock
-	stats        map[int]*statFile
-	lacks        map[Lack]bool // told already
+	listed       listing
+	known        map[int]*known // processes by PID
+	all          []process      // reused by each snapshot
+	lacks        map[Lack]bool  // told already
 	sequence     uint64
 	swapless     bool   // the host has no swap at all
 	swapTotal    uint64 // kB
@@ -102,7 +104,7 @@ func New(c Config) (*Source, error) {
 		c.Lacking = func(Lack) {}
 	}
 	return &Source{config: c, fs: fs, reader: newReader(maxKept), pageKB: uint64(os.Getpagesize() / 1024),
-		stats: map[int]*statFile{}, lacks: map[Lack]bool{}, containers: map[identity]*state{}}, nil
+		known: map[int]*known{}, lacks: map[Lack]bool{}, containers: map[identity]*state{}}, nil
 }
 
 // Name is source.Cgroup.
@@ -143,8 +145,8 @@ func (s *Source) Run(ctx context.Context, inUse func() bool) {
 func (s *Source) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.stats {
-		s.reader.close(&f.file)
+	for _, k := range s.known {
+		s.forget(k)
 	}
 	for _, st := range s.containers {
 		s.closeFiles(st)
@@ -174,7 +176,10 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	}
 	boot, now := s.clocks(wall, btime)
 	s.sequence++
-	all, err := s.processes()
+	for _, st := range s.containers {
+		s.usage(st, now)
+	}
+	all, err := s.processes(now)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +193,9 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	}
 	shims := s.shims(all, byPID)
 	owner := owners(all, byPID, shims)
+	for _, pid := range s.listed.pids {
+		s.known[pid].owner = nil
+	}
 	members := make([][]int, len(shims))
 	for i, o := range owner {
 		if o >= 0 {
@@ -210,6 +218,9 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 		settled[i], firsts[i] = st, first
 		if st != nil {
 			members[i] = s.withoutRuntime(st, all, members[i], owner)
+			for _, j := range members[i] {
+				s.known[all[j].pid].owner = st
+			}
 		}
 		if st == nil || st.place == (place{}) {
 			continue
@@ -278,12 +289,14 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 		c.Set(source.InitPID, uint64(all[first].pid))
 	}
 	c.Set(source.StartTime, st.started)
-	s.cpuTime(st, c)
-	st.rest.begin(c, now, now-time.Duration(st.started) < creation)
+	if st.rest.cpu.sequence != s.sequence || st.rest.cpu.shared != st.shared {
+		s.usage(st, now) // it is new, or its cgroups are others
+	}
+	st.rest.cpu.tell(c)
 
 	var vsz, rss, threads uint64
 	entries := make([]entry, 0, len(members))
-	complete := true
+	complete, recalled := true, len(members) == len(st.ledger.live)
 	for _, i := range members {
 		p := &all[i]
 		vsz += p.vsz / 1024
@@ -295,6 +308,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 			entries = append(entries, e)
 			continue
 		}
+		recalled = false
 		switch err := s.processIO(st, p.identity, &e.tally); {
 		case err == nil:
 			entries = append(entries, e)
@@ -324,7 +338,10 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 	if _, ok := c.Get(source.Swap); !ok && s.swapless {
 		c.Set(source.Swap, 0)
 	}
-	sum := st.ledger.update(entries)
+	sum := st.ledger.last
+	if !recalled {
+		sum = st.ledger.update(entries)
+	}
 	c.Set(source.MinorFaults, sum[minorFaults])
 	c.Set(source.MajorFaults, sum[majorFaults])
 	if complete {
@@ -356,7 +373,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 			c.Set(source.CPUWindow, uint64(length))
 		}
 	}
-	st.rest.last = *c
+	st.rest.end(c, now)
 	return true
 }
 

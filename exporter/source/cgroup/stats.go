@@ -74,6 +74,16 @@ func (s *Source) text(st *state, which int) ([]byte, bool) {
 	return b, err == nil
 }
 
+// usage reads the CPU time of a container, of all containers before anything
+// else is read of one: what happens afterwards shows in that of the next
+// snapshot.
+func (s *Source) usage(st *state, now time.Duration) {
+	var c source.Container
+	s.cpuTime(st, &c)
+	st.rest.begin(&c, now, now-time.Duration(st.started) < creation)
+	st.rest.cpu.take(&c, s.sequence, st.shared)
+}
+
 // cpuTime reads the CPU time of the container's own cgroups.
 func (s *Source) cpuTime(st *state, c *source.Container) {
 	s.cpuV2(st, c)
