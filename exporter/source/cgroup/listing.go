@@ -14,15 +14,15 @@ import (
 // processes proves that nobody came: /proc has as many links as a folder has
 // (stat(2), st_nlink), one for each process and each other folder in it. Where
 // all processes that are known are still there, and there are as many as are
-// known, they are all: it does not matter how many came and went in between.
+// known, they are all: it does not matter how many came and went in between, nor
+// how.
 //
 // From inside a PID namespace below the host's the count is of the whole host,
-// and other file systems count links otherwise, or not at all. Then the numbers
-// do not add up when /proc is listed, and it is listed each time.
+// and other file systems count links otherwise, or not at all. There the numbers
+// never add up, and /proc is listed each time.
 type listing struct {
 	pids    []int // in the kernel's order
 	folders uint64
-	counted bool // the links of /proc were the folders and processes in it
 	at      time.Duration
 	buf     []byte
 }
@@ -32,22 +32,20 @@ const ownLinks = 2
 
 // due tells whether proc has to be listed anew before the known processes are
 // looked at. Where it need not be, and one of them turns out to be gone, it has
-// to be after all: then another may have come in its place.
+// to be after all: then another may have come in its place. A folder of another
+// kind that comes or goes in proc, with a driver, may stand for a process: no
+// longer than until all are listed, whatever the count says.
 func (l *listing) due(proc string, now time.Duration) (bool, error) {
-	if !l.counted || now-l.at >= recheck {
-		return true, nil
+	var st syscall.Stat_t
+	if err := syscall.Stat(proc, &st); err != nil {
+		return false, fmt.Errorf("counting processes: %w", &os.PathError{Op: "stat", Path: proc, Err: err})
 	}
-	links, err := links(proc)
-	return links != ownLinks+l.folders+uint64(len(l.pids)), err
+	return now-l.at >= recheck || uint64(st.Nlink) != ownLinks+l.folders+uint64(len(l.pids)), nil
 }
 
-// renew lists proc.
+// renew lists proc. If it fails there are none, and it is due again.
 func (l *listing) renew(proc string, now time.Duration) error {
-	l.counted = false
-	count, err := links(proc)
-	if err != nil {
-		return err
-	}
+	l.pids, l.folders, l.at = l.pids[:0], 0, now
 	dir, err := os.Open(proc)
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", err)
@@ -56,22 +54,20 @@ func (l *listing) renew(proc string, now time.Duration) error {
 	if l.buf == nil {
 		l.buf = make([]byte, 32<<10)
 	}
-	l.pids, l.folders = l.pids[:0], 0
 	for {
 		n, err := syscall.ReadDirent(int(dir.Fd()), l.buf)
 		if err == syscall.EINTR {
 			continue
 		}
 		if err != nil {
+			l.pids, l.folders = l.pids[:0], 0
 			return fmt.Errorf("listing processes: %w", os.NewSyscallError("getdents", err))
 		}
 		if n <= 0 {
-			break
+			return nil
 		}
 		l.take(l.buf[:n])
 	}
-	l.counted, l.at = count == ownLinks+l.folders+uint64(len(l.pids)), now
-	return nil
 }
 
 // take reads records of getdents64(2): 8 bytes of inode, 8 of offset, 2 of
@@ -96,11 +92,3 @@ func (l *listing) take(b []byte) {
 
 // maxPID is more than PIDs can be (proc_sys_kernel(5), pid_max).
 const maxPID = 1 << 30
-
-func links(dir string) (uint64, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(dir, &st); err != nil {
-		return 0, fmt.Errorf("counting processes: %w", &os.PathError{Op: "stat", Path: dir, Err: err})
-	}
-	return uint64(st.Nlink), nil
-}

@@ -184,17 +184,16 @@ func (s *Source) orphaned(k *known) bool {
 
 // openStatm opens the statm of a process at rest and lets go of its stat.
 func (s *Source) openStatm(k *known, now time.Duration) error {
-	was := k.last.identity
-	k.statm.path = s.procPath(was.pid, "statm")
+	k.statm.path = s.procPath(k.last.pid, "statm")
 	_, statmErr := s.readStatm(k)
 	rss := k.last.rss
-	// Read after the statm was opened, its stat says that this is the process
-	// which it was before, and not another one of its PID.
+	// Read after the statm was opened, its stat says whether this is the process
+	// which it was before. If another has its PID now, the statm is closed.
 	if err := s.readStat(k, now, true); err != nil {
 		s.reader.close(&k.statm)
 		return err
 	}
-	if statmErr != nil || k.statm.fd == 0 || k.last.identity != was {
+	if statmErr != nil || k.statm.fd == 0 {
 		s.reader.close(&k.statm)
 		return nil
 	}

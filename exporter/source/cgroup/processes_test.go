@@ -112,8 +112,8 @@ func ids(snap *source.Snapshot) (ids []string) {
 func TestProcessesAreListed(t *testing.T) {
 	w := settled(t, "v2-systemd")
 	at := w.s.listed.at
-	if w.all(); w.s.listed.at != at || !w.s.listed.counted {
-		t.Fatalf("nothing came or went, and processes were listed anew (%t)", w.s.listed.counted)
+	if w.all(); w.s.listed.at != at {
+		t.Fatal("nothing came or went, and processes were listed anew")
 	}
 	b, c := tree.Numbered(1), tree.Numbered(2)
 	if err := w.tree.Add(b); err != nil {
@@ -169,6 +169,26 @@ func TestProcessesAreListed(t *testing.T) {
 	w.now += recheck
 	if w.all(); w.s.listed.at == at {
 		t.Errorf("not listed anew after %s", recheck)
+	}
+}
+
+// TestRecycledAfterTheCount: a process ended and another came, and the PID is used
+// again before it is looked at: all PIDs that are known are there, and as many
+// processes were counted.
+func TestRecycledAfterTheCount(t *testing.T) {
+	w := settled(t, "v2-systemd")
+	pid, done := w.c.Processes[1], false
+	w.end(pid)
+	w.begin(5000, 1, "systemd", "other")
+	w.s.reader.opening = func(path string) {
+		if path == w.tree.Process(pid, "stat") && !done {
+			done = true
+			w.begin(pid, 1, "systemd", "next", " 1 8388608 ", " 1999990 8388608 ")
+		}
+	}
+	w.all()
+	if w.s.known[5000] == nil || !done {
+		t.Errorf("the process that came is not known (PID used again: %t)", done)
 	}
 }
 
@@ -359,6 +379,42 @@ func TestOthersAtRest(t *testing.T) {
 	}
 	if k := w.s.known[w.c.ShimPID]; k.stat.fd != 0 || k.statm.fd == 0 {
 		t.Errorf("after %s: stat %d, statm %d", recheck, k.stat.fd, k.statm.fd)
+	}
+}
+
+// TestExactMemory: a statm is exact where a stat may be some pages off (Linux
+// 6.16). What is told of a process at rest does not swing between the two.
+func TestExactMemory(t *testing.T) {
+	w := watch(t, "v2-systemd")
+	for _, pid := range w.c.Processes {
+		replace(t, w.tree.Process(pid, "statm"), []byte("2048 260 128 10 0 300 0\n"))
+	}
+	for i := range 20 {
+		c := w.after(5 * time.Second)
+		if v, _ := c.Get(source.RSS); i > calmFor && v != 2*260*4 {
+			t.Fatalf("snapshot %d: resident memory %d kB, want %d", i, v, 2*260*4)
+		}
+	}
+}
+
+// TestAnotherPlace: when its cgroups turn out to be others, the CPU time told is
+// that of the new ones.
+func TestAnotherPlace(t *testing.T) {
+	pod := tree.Numbered(0)
+	slice := "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b2c3d_0000_4111_8222_333344445555.slice"
+	tr := newTree(t, "kubernetes-systemd", pod)
+	s := onTree(t, tr)
+	snapshot(t, s)
+	pod.Brought = map[int]string{1900: slice + "/cri-containerd-" + strings.Repeat("b", 64) + ".scope"}
+	if err := tr.Add(pod); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Group(slice); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, filepath.Join(tr.Cgroup, slice, "cpu.stat"), []byte("usage_usec 99654321\nuser_usec 90000000\nsystem_usec 9654321\n"))
+	if v, _ := snapshot(t, s).Containers[0].Get(source.CPU); v != 99654321000 {
+		t.Errorf("CPU time %d ns, want the 99654321000 of the pod", v)
 	}
 }
 

@@ -32,8 +32,7 @@ type shim struct {
 // the PID namespace this /proc belongs to, and its parent is no shim (between fork and exec a
 // child of a shim looks like one).
 func (s *Source) shims(all []process, byPID map[int]int) []shim {
-	var found []shim
-	known := make(map[identity]shim, len(s.shimsSeen))
+	found := make([]shim, 0, len(s.shimsSeen))
 	for i := range all {
 		p := &all[i]
 		if !strings.HasPrefix(p.comm, shimName) {
@@ -47,11 +46,16 @@ func (s *Source) shims(all []process, byPID map[int]int) []shim {
 			if sh, ok = s.readShim(p); !ok {
 				continue
 			}
+			s.shimsSeen[p.identity] = sh
 		}
-		known[p.identity] = sh
 		found = append(found, sh)
 	}
-	s.shimsSeen = known
+	if len(s.shimsSeen) != len(found) {
+		clear(s.shimsSeen)
+		for _, sh := range found {
+			s.shimsSeen[sh.identity] = sh
+		}
+	}
 	sort.Slice(found, func(i, j int) bool { return found[i].pid < found[j].pid })
 	return found
 }
@@ -191,6 +195,28 @@ func owners(all []process, byPID map[int]int, shims []shim) []int {
 		}
 	}
 	return owner
+}
+
+// membersOf turns the owners of processes round: of each shim, its processes.
+func membersOf(owner []int, shims int) [][]int {
+	count := make([]int, shims)
+	total := 0
+	for _, o := range owner {
+		if o >= 0 {
+			count[o]++
+			total++
+		}
+	}
+	members, room := make([][]int, shims), make([]int, total)
+	for i, n := range count {
+		members[i], room = room[:0:n], room[n:]
+	}
+	for i, o := range owner {
+		if o >= 0 {
+			members[o] = append(members[o], i)
+		}
+	}
+	return members
 }
 
 // describe puts what the shim says into a container.

@@ -53,8 +53,11 @@ type Source struct {
 	lastSnapshot time.Duration // boot clock
 	listed       listing
 	known        map[int]*known // processes by PID
-	all          []process      // reused by each snapshot
-	lacks        map[Lack]bool  // told already
+	all          []process      // this and the next three are reused by each snapshot
+	byPID        map[int]int    // process, as an index into all
+	places       map[string]*state
+	entries      []entry
+	lacks        map[Lack]bool // told already
 	sequence     uint64
 	swapless     bool   // the host has no swap at all
 	swapTotal    uint64 // kB
@@ -104,7 +107,7 @@ func New(c Config) (*Source, error) {
 		c.Lacking = func(Lack) {}
 	}
 	return &Source{config: c, fs: fs, reader: newReader(maxKept), pageKB: uint64(os.Getpagesize() / 1024),
-		known: map[int]*known{}, lacks: map[Lack]bool{}, containers: map[identity]*state{}}, nil
+		known: map[int]*known{}, byPID: map[int]int{}, places: map[string]*state{}, lacks: map[Lack]bool{}, shimsSeen: map[identity]shim{}, containers: map[identity]*state{}}, nil
 }
 
 // Name is source.Cgroup.
@@ -183,7 +186,8 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	byPID := make(map[int]int, len(all))
+	byPID := s.byPID
+	clear(byPID)
 	for i := range all {
 		byPID[all[i].pid] = i
 	}
@@ -196,17 +200,12 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	for _, pid := range s.listed.pids {
 		s.known[pid].owner = nil
 	}
-	members := make([][]int, len(shims))
-	for i, o := range owner {
-		if o >= 0 {
-			members[o] = append(members[o], i)
-		}
-	}
-	s.forgetEnded(shims)
+	members := membersOf(owner, len(shims))
+	s.forgetEnded()
 	total, _ := snap.Host.Get(source.MemoryTotal)
 	settled := make([]*state, len(shims))
 	firsts := make([]int, len(shims))
-	places := make(map[string]*state, len(shims))
+	clear(s.places)
 	for i := range shims {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("reading containers: %w", err)
@@ -226,11 +225,11 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 			continue
 		}
 		// A cgroup that two claim is neither's own.
-		other := places[st.place.key()]
+		other := s.places[st.place.key()]
 		if st.shared = other != nil; st.shared {
 			other.shared = true
 		}
-		places[st.place.key()] = st
+		s.places[st.place.key()] = st
 	}
 	snap.Containers = make([]source.Container, 0, len(shims))
 	for i, st := range settled {
@@ -295,8 +294,8 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 	st.rest.cpu.tell(c)
 
 	var vsz, rss, threads uint64
-	entries := make([]entry, 0, len(members))
-	complete, recalled := true, len(members) == len(st.ledger.live)
+	entries := s.entries[:0]
+	complete, recalled := true, true
 	for _, i := range members {
 		p := &all[i]
 		vsz += p.vsz / 1024
@@ -319,6 +318,7 @@ func (s *Source) container(c *source.Container, st *state, all []process, first 
 			entries = append(entries, e)
 		}
 	}
+	s.entries = entries
 	if len(entries) == 0 {
 		return false
 	}
@@ -580,13 +580,9 @@ var errIO = errors.New("not the format of proc_pid_io(5)")
 
 // forgetEnded drops the state of containers whose shim is gone and keeps their
 // CPU time.
-func (s *Source) forgetEnded(shims []shim) {
-	alive := make(map[identity]bool, len(shims))
-	for _, sh := range shims {
-		alive[sh.identity] = true
-	}
+func (s *Source) forgetEnded() {
 	for id, st := range s.containers {
-		if !alive[id] {
+		if _, alive := s.shimsSeen[id]; !alive {
 			s.endedCPU += st.cpu
 			s.closeFiles(st)
 			delete(s.containers, id)
