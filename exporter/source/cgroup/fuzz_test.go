@@ -19,6 +19,7 @@ func FuzzFiles(f *testing.F) {
 		"0::/a/b\n3:cpu,cpuacct:/x:y\n", "shim\x00-namespace\x00moby\x00-id\x00abc\x00",
 		"8:0 Read 4096\n8:0 Write 1\nTotal 4097\n", "8:0 rbytes=1 wbytes=2 rios=3\n",
 		"some avg10=0.00 total=5\nfull total=6\n", "usage_usec 5\nuser_usec 99999999999999999999\n", "max\n", "",
+		"2048 256 128 10 0 300 0\n", "inodeinooffsetof\x18\x00\x04123\x00\x00inodeinooffsetof\x18\x00\x04sys\x00\x00",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -48,6 +49,18 @@ func FuzzFiles(f *testing.F) {
 		}
 		if v, ok := value(data, "usage_usec"); ok && !bytes.Contains(data, []byte(strconv.FormatUint(v, 10))) && !bytes.Contains(data, []byte("0")) {
 			t.Errorf("value of %q is %d", data, v)
+		}
+		if size, resident, ok := parseStatm(data); ok {
+			// As the kernel writes it, it says the same again.
+			again := fmt.Sprintf("%d %d 0 0 0 0 0\n", size, resident)
+			if s, r, ok := parseStatm([]byte(again)); !ok || s != size || r != resident {
+				t.Errorf("statm %q: %d %d comes back as %d %d, %t", data, size, resident, s, r, ok)
+			}
+		}
+		var l listing
+		l.take(data)
+		if n := len(l.pids) + int(l.folders); n*20 > len(data)+20 {
+			t.Errorf("%d bytes of a listing hold %d entries", len(data), n)
 		}
 		parseNetDev(data)
 		parseBlkio(data)
