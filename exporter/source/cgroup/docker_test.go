@@ -36,9 +36,17 @@ func main() {
 		}
 		time.Sleep(time.Hour)
 		os.Stdout.Write(b[:1])
-	case "children": // each writes a mebibyte and ends; ten of them
+	case "children": // each writes a mebibyte, stays long enough to be seen on a busy machine, and ends; ten of them
+		var children []*exec.Cmd
 		for range 10 {
-			exec.Command("/load", "child").Run()
+			c := exec.Command("/load", "child")
+			if c.Start() == nil {
+				children = append(children, c)
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+		for _, c := range children {
+			c.Wait()
 		}
 		time.Sleep(time.Hour)
 	case "child":
@@ -48,7 +56,7 @@ func main() {
 		}
 		f.Write(make([]byte, 1<<20))
 		f.Close()
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(5 * time.Second)
 	}
 }
 `
@@ -150,7 +158,8 @@ func TestRealContainers(t *testing.T) {
 			return false
 		}
 		v, _ := c.Get(source.IOWriteBytes)
-		return v >= 10<<20
+		processes, _ := c.Get(source.Processes)
+		return v >= 10<<20 && processes == 1
 	})
 	if c := take()["children"]; c != nil {
 		if v, _ := c.Get(source.IOWriteBytes); v > 15<<20 {
