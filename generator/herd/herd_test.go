@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/go-kit/log"
 
 	"github.com/estiba/estiba/generator/batch"
@@ -22,7 +24,8 @@ type faulty struct {
 	failCreate  map[string]bool                   // by name
 	failStart   map[string]bool
 	beforeStart func()
-	removed     []string // names
+	failRemove  func(name string) error // nil: none fails
+	removed     []string                // names
 }
 
 func (e *faulty) List(_ context.Context, o dockerclient.ListOptions) ([]dockerclient.Container, error) {
@@ -67,6 +70,11 @@ func (e *faulty) Start(ctx context.Context, id string) error {
 func (e *faulty) Remove(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if e.failRemove != nil {
+		if err := e.failRemove(e.containers[id].Name); err != nil {
+			return err
+		}
 	}
 	e.removed = append(e.removed, e.containers[id].Name)
 	delete(e.containers, id)
@@ -191,6 +199,30 @@ func TestCleanRemovesOnlyItsOwn(t *testing.T) {
 	if n, err := f.Clean(context.Background()); n != 0 || err != nil {
 		t.Errorf("Clean of nothing = %d, %v", n, err)
 	}
+}
+
+// A removal by somebody else that comes to nothing leaves its container behind.
+func TestCleanTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, e, _ := testFleet()
+		e.add("one", dockerclient.StateRunning, mine())
+		tries := 0
+		e.failRemove = func(string) error {
+			if tries++; tries < 3 {
+				return errdefs.ErrConflict // removal is already in progress
+			}
+			return nil
+		}
+		if n, err := f.Clean(context.Background()); n != 1 || err != nil || tries != 3 {
+			t.Errorf("Clean = %d, %v after %d tries; want 1 after 3", n, err, tries)
+		}
+		e.add("stuck", dockerclient.StateDead, mine())
+		e.failRemove = func(string) error { return errdefs.ErrConflict }
+		n, err := f.Clean(context.Background())
+		if n != 0 || !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "stuck (dead)") {
+			t.Errorf("Clean = %d, %v; want 0 and the name of what is left", n, err)
+		}
+	})
 }
 
 // Every container is closed off as the README says, whatever its kind.
