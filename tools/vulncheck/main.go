@@ -4,7 +4,7 @@
 // of it as https://… or file:///….
 //
 // It ends with 0 if there are none but those in accepted.txt, with 3 if there are, and
-// with 1 if that is not known or the list is wrong.
+// with 1 if that is not known or the list cannot be read.
 package main
 
 import (
@@ -80,11 +80,11 @@ func check(database, list string, programs []program, out io.Writer) (bool, erro
 		}
 	}
 	for id := range accepted {
-		if !used[id] {
-			err = errors.Join(err, fmt.Errorf("%s: %s is no longer found: take it out", list, id))
+		if !used[id] { // harms nobody, and the database changes without us
+			fmt.Fprintf(out, "%s: %s is not found any more: take it out\n", list, id)
 		}
 	}
-	return found, err
+	return found, nil
 }
 
 // readAccepted gives the reason for each ID.

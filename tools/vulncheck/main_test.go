@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 		{"a vulnerability that is called", database(t, true), none, true, "FOUND: GO-2026-9999", ""},
 		{"how it is called", database(t, true), none, true, "generator/lock.Acquire → golang.org/x/sys/unix.Flock", ""},
 		{"an accepted one", database(t, true), accepts, false, "accepted: GO-2026-9999 Made up by a test: made up", ""},
-		{"an accepted one that is gone", database(t, false), accepts, false, "", "GO-2026-9999 is no longer found"},
+		{"an accepted one that is gone", database(t, false), accepts, false, "GO-2026-9999 is not found any more", ""},
 		{"accepted without a reason", database(t, true), "GO-2026-9999\n", false, "", "has no reason"},
 		{"no database", "http://127.0.0.1:1", none, false, "", "nothing is known"},
 	} {
