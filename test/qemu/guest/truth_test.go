@@ -209,6 +209,12 @@ func TestOOMKills(t *testing.T) {
 	defer level(t, 7)
 	dir := makeCgroup(t, "docker/"+id)
 	start(t, options{id: id, cgroup: "docker/" + id, load: "sleep;mem 64"})
+	// One of the two has to live on: a container of which the last process is
+	// dying has no cgroup any more that could be asked.
+	init := fresh(t).container(t, id)["init_pid"]
+	if err := os.WriteFile("/proc/"+init+"/oom_score_adj", []byte("-1000"), 0); err != nil {
+		t.Fatal(err)
+	}
 	// Not before both are there: start waits for them.
 	if err := os.WriteFile(dir+"/memory.max", []byte("16777216"), 0); err != nil {
 		t.Fatal(err)
