@@ -21,11 +21,11 @@ func New(name, file string, plain *http.Transport, timeout time.Duration) (*http
 	if file == "" {
 		return &http.Client{Transport: plain, Timeout: timeout}, nil
 	}
+	var client *http.Client
 	c, _, err := config.LoadHTTPConfigFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("HTTP configuration for %s: %s: %w", name, file, err)
+	if err == nil {
+		client, err = config.NewClientFromConfig(*c, name)
 	}
-	client, err := config.NewClientFromConfig(*c, name)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP configuration for %s: %s: %w", name, file, err)
 	}
