@@ -17,7 +17,7 @@ type Need string
 // The needs that tests can have.
 const (
 	Root   Need = "root"
-	Docker Need = "docker" // a Docker Engine that answers
+	Docker Need = "a Docker Engine at the usual socket" // not the command docker
 )
 
 // Require skips the test on a machine that lacks one of needs, and fails it
