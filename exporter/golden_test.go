@@ -33,7 +33,7 @@ func trees(t *testing.T) map[string][]string {
 	return map[string][]string{
 		"hybrid":     tree("hybrid"),
 		"v2-systemd": tree("v2-systemd"),
-		"kmod":       {"--source=kmod", "--source.kmod-file=../kmod/schema/samples/full.json"},
+		"kmod":       append([]string{"--source=kmod", "--source.kmod-file=../kmod/schema/samples/full.json"}, tree("hybrid")[2:]...),
 		"seed":       {"--source=auto", "--source.kmod-file=../kmod/schema/samples/seed-without-id.json"},
 		"broken":     {"--source=auto", "--source.kmod-file=../kmod/schema/samples/invalid/cut-document.json"},
 	}

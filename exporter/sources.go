@@ -29,13 +29,14 @@ type sources struct {
 
 func newSources(c Config, logger log.Logger) (*sources, error) {
 	s := &sources{module: kmod.New(c.KmodFile), chose: c.Source}
-	s.chosen = s.module
-	if c.Source == source.Kmod {
-		return s, nil
-	}
 	dir := c.CgroupFS
 	if dir == "" {
 		dir = filepath.Join(c.SysFS, "fs", "cgroup")
+	}
+	module := cgroup.NewThrottling(s.module, cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir})
+	s.chosen = module
+	if c.Source == source.Kmod {
+		return s, nil
 	}
 	var err error
 	if s.cgroup, err = cgroup.New(cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir, Owner: os.Geteuid(), Lacking: func(l cgroup.Lack) {
@@ -47,7 +48,7 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 	case source.Cgroup:
 		s.chosen = s.cgroup
 	case sourceAuto:
-		s.chosen = source.NewContinued(source.Auto{Module: s.module, Other: s.cgroup})
+		s.chosen = source.NewContinued(source.Auto{Module: module, Other: s.cgroup})
 	default:
 		return nil, fmt.Errorf("unknown source %q: want %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
 	}

@@ -98,7 +98,7 @@ func containerFamilies() []family {
 		one("estiba_container_network_receive_packets_total", Counter, "Packets received by the interfaces of the container's own network namespace, loopback left out. Absent with the host's network.", source.NetRxPackets),
 		one("estiba_container_network_transmit_packets_total", Counter, "Packets sent by the interfaces of the container's own network namespace, loopback left out. Absent with the host's network.", source.NetTxPackets),
 		one("estiba_container_oom_kills_total", Counter, "Processes of the container's memory cgroup that the kernel killed for lack of memory.", source.OOMKills),
-		one("estiba_container_cpu_throttled_seconds_total", Counter, "Time the container's CPU limit kept it from running, in seconds, from its cgroup. Not with the module.", source.CPUThrottled),
+		one("estiba_container_cpu_throttled_seconds_total", Counter, "Time the container's CPU limit kept it from running, in seconds, from its cgroup, with both sources.", source.CPUThrottled),
 		{Desc{"estiba_container_pressure_waiting_seconds_total", Counter, "Time in which some task of the container waited for the resource (cpu, memory, io), in seconds, from the pressure stall information of its cgroup.", idName("resource")},
 			[]point{resource("cpu", source.PressureCPU), resource("memory", source.PressureMemory), resource("io", source.PressureIO)}},
 	}
