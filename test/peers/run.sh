@@ -20,6 +20,7 @@ hugetlb
 memory_numa
 percpu
 perf_event
+pressure
 process
 referenced_memory
 resctrl

@@ -1,8 +1,9 @@
 // Command cadvisor is cAdvisor as far as a Prometheus scrape goes: its own
 // manager and its own collectors, put together as cmd/cadvisor.go and
-// cmd/internal/http/handlers.go of version 0.49.2 do. That program is a module of
-// its own which the Go proxy does not have; what is left out here are its web
-// pages and its storage drivers, which cost nothing while nobody uses them.
+// cmd/internal/http/handlers.go of version 0.57.0 do. That program is a module of
+// its own which the Go proxy does not have, and from 0.60 on so is the manager; what
+// is left out here are its web pages and its storage drivers, which cost nothing
+// while nobody uses them.
 package main
 
 import (
