@@ -62,14 +62,14 @@ var rules = map[source.Field]rule{
 	source.PressureIO:         {within: 1000, why: "the files tell it in µs"},
 	source.CPUThrottled:       {why: "no kernel offers it to a module: the exporter reads it from the cgroup"},
 	source.PeakRSS:            {apart: true, why: "the highest that each has seen; the module also asks each process"},
-	source.MemoryCgroup:       {within: 512, why: "charged 64 pages at a time for each CPU"},
+	source.MemoryCgroup:       {within: 512, gauge: true, why: "charged 64 pages at a time for each CPU"},
 	source.IOReadBytes:        {growth: true, why: grows},
 	source.IOWriteBytes:       {growth: true, why: grows},
 	source.IOReadCalls:        {growth: true, why: grows},
 	source.IOWriteCalls:       {growth: true, why: grows},
 	source.MinorFaults:        {growth: true, why: grows},
 	source.MajorFaults:        {growth: true, why: grows},
-	source.MemoryInactiveFile: {within: 256, part: 20, why: "memory.stat is up to 2 s old"},
+	source.MemoryInactiveFile: {within: 256, part: 20, gauge: true, why: "memory.stat is up to 2 s old"},
 	source.DiskRead:           {apart: true, why: "the module counts what the processes asked of storage, io.stat what the block layer moved"},
 	source.DiskWrite:          {apart: true, why: "the module counts a page when it is dirtied, io.stat when it is written"},
 }
@@ -131,6 +131,8 @@ func (m *measured) take(who string, a, b, c uint64) {
 	low, high := min(a, c), max(a, c)
 	difference := uint64(0)
 	switch {
+	case b < low && m.rule.growth && who == churning:
+		// What a process did after it was last seen nobody tells the cgroup source.
 	case b < low:
 		difference = low - b
 	case b > high:
