@@ -29,7 +29,7 @@ type rule struct {
 	part   uint64 // or a 1/part of the value, if that is more; 0: no
 	why    string // of a tolerance; or why a field is not compared
 	growth bool   // what it grows by is compared, from the first round on
-	gauge  bool   // of processes, which come and go in a container that makes many
+	gauge  bool   // comes and goes with processes: not compared of a container that makes many
 	apart  bool   // not compared
 }
 
