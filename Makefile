@@ -97,7 +97,7 @@ test-kmod: ## the kernel module: built, loaded and tested on Debian's kernel in 
 	test/qemu/run.sh
 
 .PHONY: test-kernels
-test-kernels: ## the same on 5.10, 6.1, 6.12 and the newest kernel that Debian has (some: KERNELS="bullseye sid")
+test-kernels: ## the kernel module on 5.10, 6.1, 6.12 and the newest kernel that Debian has (some: KERNELS="bullseye sid")
 	@test/setup.sh
 	@$(MAKE) -s build
 	test/qemu/kernels.sh $(KERNELS)
@@ -108,7 +108,7 @@ test-vm: ## the whole system with the kernel module, from insmod to a killed con
 
 MINUTES ?= 20
 .PHONY: soak
-soak: ## the whole system in that VM under random faults, judged from outside (MINUTES=20, SEED= for the same faults again)
+soak: ## the whole system in a VM under random faults, judged from outside (MINUTES=20, SEED= for the same faults again)
 	test/vm/run.sh --soak=$(MINUTES) --seed=$(SEED)
 
 .PHONY: test-debug-kernel
@@ -131,7 +131,7 @@ test-rules: ## rules, alerts and routes, with promtool and amtool
 	ESTIBA_TEST_ALL=1 $(GO) test -count=1 ./test/prometheus/ ./test/contract/
 
 .PHONY: test-oldest
-test-oldest: ## the same, messages, history and dashboards with Prometheus 2.42 and Alertmanager 0.25 (as root)
+test-oldest: ## rules, alerts, messages, history and dashboards with Prometheus 2.42 and Alertmanager 0.25 (as root)
 	@test/setup.sh
 	@test/oldest.sh
 
