@@ -30,7 +30,7 @@ func manager() Dashboard {
 			`min(estiba_manager_kill_budget_remaining{`+here+`})`, base("red"), from(1, "green"))),
 		known(stat(at(20, 0, 2, 5), "Dry run", "Yes: it decides and records, and removes nobody.", "bool_yes_no",
 			`max(estiba_manager_dry_run{`+here+`})`, base("green"), from(1, "orange"))),
-		known(stat(at(22, 0, 2, 5), "Policy", "Yes: the last load of the policy file was accepted.", "bool_yes_no",
+		known(stat(at(22, 0, 2, 5), "Policy ok", "Yes: the last load of the policy file was accepted.", "bool_yes_no",
 			`min(estiba_manager_config_last_reload_successful{`+here+`})`, base("red"), from(1, "green"))),
 
 		kinds(stacked(graph(at(0, 5, 12, 8), "Removed", "Containers removed a minute, by kind.", "none",

@@ -51,11 +51,11 @@ func overview() Dashboard {
 	containers.Targets[4].MayBeEmpty = "the last tick may not have decided"
 	containers.FieldConfig.Overrides = append(containers.FieldConfig.Overrides, linked("Name", "this container",
 		"/d/estiba-container/estiba-container?var-id=${__data.fields.Id}&${__url_time_range}"))
-	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told, the most severe first. Each has a runbook in docs/runbooks.",
+	alerts := table(at(0, 41, 24, 8), "Alerts that fire", "What Alertmanager has been told, the most severe first. Active: since its condition came true, which has to last before it fires. Each has a runbook in docs/runbooks.",
 		"alertname", nil,
 		[]column{{title: "Alert", label: "alertname", width: 290}, {title: "Severity", label: "rank", words: []wordFor{{"1", "critical", "red"}, {"2", "warning", "orange"}, {"3", "info", "blue"}}}, {title: "About", label: "subject"},
 			{title: "Host", label: "host", width: 120}, {title: "Container", label: "name"}, {title: "Kind", label: "kind"}, {title: "Rule", label: "rule"},
-			{title: "Firing for", unit: "s", words: never,
+			{title: "Active for", unit: "s", words: never,
 				expr: orRow(ranked(`time() - max by (host, alertname, severity, subject, name, kind, rule) (ALERTS_FOR_STATE{`+here+`} and ignoring (alertstate) ALERTS{alertstate="firing", alertname!="EstibaWatchdog", `+here+`})`),
 					"alertname", "alertname", "nothing fires")}})
 	alerts = sortedBy(alerts, "Severity", false)

@@ -24,8 +24,8 @@ export const wants = {
     Disk: { legend: [/^(disk|io)-high-|^shop-database$/] }, 'I/O activity': { legend: [/^io-high-|^shop-database$/] }, Network: { legend: [/\S/] },
     'Containers by kind': { legend: kinds }, 'Containers by class': { legend: ['high', 'low'] },
     'Alerts that fire': {
-      headers: ['Alert', 'Severity', 'About', 'Container', 'Kind', 'Rule', 'Firing for'],
-      each: { Alert: /^Estiba\w+$/, Severity: /^(critical|warning|info)$/, 'Firing for': seconds },
+      headers: ['Alert', 'Severity', 'About', 'Container', 'Kind', 'Rule', 'Active for'],
+      each: { Alert: /^Estiba\w+$/, Severity: /^(critical|warning|info)$/, 'Active for': seconds },
       severe: 'Severity',
       rows: { EstibaContainerOOMKilled: { Severity: 'warning', Container: 'shop-import' }, EstibaContainerKilled: { Severity: 'info', Kind: /^(cpu|ram|io|disk)$/, Rule: 'surplus' } },
     },
@@ -45,7 +45,7 @@ export const wants = {
   },
   manager: {
     'Last decision': { text: seconds }, 'Age of data': { text: seconds }, 'Removed, last hour': { text: number, over: 0 }, 'Failed, last hour': { text: number },
-    'Budget left': { text: number }, 'Dry run': { text: no }, Policy: { text: yes },
+    'Budget left': { text: number }, 'Dry run': { text: no }, 'Policy ok': { text: yes },
     Removed: { legend: kinds, marks: true }, Spared: { legend: [/^[a-z_]+$/] }, 'Containers in scope': { legend: kinds }, Ticks: { legend: ['ok'] },
     Outcomes: { legend: ['done'] }, 'Time to decide': { legend: ['mean'] }, 'Time to remove': { legend: ['mean'] },
     'Last removals': {

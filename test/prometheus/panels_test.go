@@ -84,7 +84,7 @@ func TestPanelsTellApart(t *testing.T) {
 		{"no manager", "manager", "Failed, last hour", nil, "", []sample{{"{}", grafana.NotKnown}}},
 		{"no manager", "manager", "Budget left", nil, "", []sample{{"{}", grafana.NotKnown}}},
 		{"no manager", "manager", "Dry run", nil, "", []sample{{"{}", grafana.NotKnown}}},
-		{"no manager", "manager", "Policy", nil, "", []sample{{"{}", grafana.NotKnown}}},
+		{"no manager", "manager", "Policy ok", nil, "", []sample{{"{}", grafana.NotKnown}}},
 
 		{"one of two exporters is dead", "stack", "Sources that work", map[string]string{
 			`up{job="estiba", instance="a:1"}`: "1x12", `up{job="estiba", instance="b:1"}`: "0x12", `estiba_scrape_success{job="estiba", instance="a:1"}`: "1x12"},
