@@ -75,6 +75,7 @@ func (t *Throttling) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	t.round++
 	boot, _ := snap.Host.Get(source.Boottime)
 	var l *layout
+	here := 0
 	for i := range snap.Containers {
 		c := &snap.Containers[i]
 		cpu, ok := c.Get(source.CPU)
@@ -88,6 +89,7 @@ func (t *Throttling) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 			t.quotas[key] = q
 		}
 		q.round = t.round
+		here++
 		if g := (group{c.Cgroup, c.CPUSource}); c.State != source.Ended && q.group != g {
 			t.reader.close(&q.stat)
 			*q = quota{round: t.round, since: q.since, group: g}
@@ -107,7 +109,7 @@ func (t *Throttling) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 			c.Set(source.CPUThrottled, q.throttled)
 		}
 	}
-	if len(t.quotas) > len(snap.Containers) {
+	if len(t.quotas) > here {
 		t.keep(func(q *quota) bool { return q.round == t.round })
 	}
 	return snap, nil
