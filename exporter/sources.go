@@ -33,15 +33,16 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 	if dir == "" {
 		dir = filepath.Join(c.SysFS, "fs", "cgroup")
 	}
-	module := cgroup.NewThrottling(s.module, cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir})
+	config := cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir, Owner: os.Geteuid(), Lacking: func(l cgroup.Lack) {
+		level.Warn(logger).Log("msg", "not everything can be read", "lack", l, "means", l.Says())
+	}}
+	module := cgroup.NewThrottling(s.module, config)
 	s.chosen = module
 	if c.Source == source.Kmod {
 		return s, nil
 	}
 	var err error
-	if s.cgroup, err = cgroup.New(cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir, Owner: os.Geteuid(), Lacking: func(l cgroup.Lack) {
-		level.Warn(logger).Log("msg", "not everything can be read", "lack", l, "means", l.Says())
-	}}); err != nil {
+	if s.cgroup, err = cgroup.New(config); err != nil {
 		return nil, err
 	}
 	switch c.Source {

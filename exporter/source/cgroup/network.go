@@ -33,7 +33,7 @@ func (s *Source) network(st *state, first *process, shim int, c *source.Containe
 	}
 	var n [4]uint64
 	if !st.rest.lonely || st.rest.full {
-		b, err := s.reader.read(s.procPath(first.pid, "net/dev"))
+		b, err := s.reader.read(s.config.procPath(first.pid, "net/dev"))
 		if err != nil {
 			return
 		}
@@ -59,12 +59,12 @@ const (
 
 // networkOf tells whose network namespace pid lives in.
 func (s *Source) networkOf(pid, shim int) (string, bool) {
-	own, err := os.Readlink(s.procPath(pid, "ns/net"))
+	own, err := os.Readlink(s.config.procPath(pid, "ns/net"))
 	if err != nil {
 		s.lacking(LackNetwork, err)
 		return "", false
 	}
-	engine, err := os.Readlink(s.procPath(shim, "ns/net"))
+	engine, err := os.Readlink(s.config.procPath(shim, "ns/net"))
 	if err != nil {
 		s.lacking(LackNetwork, err)
 		return "", false

@@ -147,6 +147,6 @@ func value(b []byte, key string) (uint64, bool) {
 }
 
 // procPath is the path of a file of a process.
-func (s *Source) procPath(pid int, file string) string {
-	return filepath.Join(s.config.ProcFS, strconv.Itoa(pid), file)
+func (c Config) procPath(pid int, file string) string {
+	return filepath.Join(c.ProcFS, strconv.Itoa(pid), file)
 }

@@ -91,7 +91,7 @@ func (s *Source) readListed(now time.Duration) (lost bool, err error) {
 			continue
 		}
 		if k == nil {
-			k = &known{stat: file{path: s.procPath(pid, "stat")}}
+			k = &known{stat: file{path: s.config.procPath(pid, "stat")}}
 		}
 		was := k.last.identity
 		if err := s.look(k, now); err != nil {
@@ -184,7 +184,7 @@ func (s *Source) orphaned(k *known) bool {
 
 // openStatm opens the statm of a process at rest and lets go of its stat.
 func (s *Source) openStatm(k *known, now time.Duration) error {
-	k.statm.path = s.procPath(k.last.pid, "statm")
+	k.statm.path = s.config.procPath(k.last.pid, "statm")
 	_, statmErr := s.readStatm(k)
 	rss := k.last.rss
 	// Read after the statm was opened, its stat says whether this is the process

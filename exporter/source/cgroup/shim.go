@@ -61,14 +61,14 @@ func (s *Source) shims(all []process, byPID map[int]int) []shim {
 }
 
 func (s *Source) readShim(p *process) (shim, bool) {
-	status, err := s.reader.read(s.procPath(p.pid, "status"))
+	status, err := s.reader.read(s.config.procPath(p.pid, "status"))
 	if err != nil || !s.believable(status) {
 		return shim{}, false
 	}
 	if !s.runsShim(p.pid) {
 		return shim{}, false
 	}
-	argv, err := s.reader.read(s.procPath(p.pid, "cmdline"))
+	argv, err := s.reader.read(s.config.procPath(p.pid, "cmdline"))
 	if err != nil {
 		return shim{}, false
 	}
@@ -80,7 +80,7 @@ func (s *Source) readShim(p *process) (shim, bool) {
 // the name of the link that started it, and a link to a program that becomes
 // root is anybody's to make. Without root one may not look (proc_pid_exe(5)).
 func (s *Source) runsShim(pid int) bool {
-	program, err := os.Readlink(s.procPath(pid, "exe"))
+	program, err := os.Readlink(s.config.procPath(pid, "exe"))
 	if errors.Is(err, fs.ErrPermission) {
 		return true
 	}

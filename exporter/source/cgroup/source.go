@@ -192,7 +192,7 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 		byPID[all[i].pid] = i
 	}
 	s.layout = findLayout(s.config.CgroupFS)
-	if s.hostNetwork, err = os.Readlink(s.procPath(1, "ns/net")); err != nil {
+	if s.hostNetwork, err = os.Readlink(s.config.procPath(1, "ns/net")); err != nil {
 		s.hostNetwork = ""
 	}
 	shims := s.shims(all, byPID)
@@ -440,7 +440,7 @@ func (s *Source) withoutRuntime(st *state, all []process, members, owner []int) 
 			if !runtime[all[i].parent] || runtime[all[i].pid] {
 				continue
 			}
-			b, err := s.reader.read(s.procPath(all[i].pid, "cgroup"))
+			b, err := s.reader.read(s.config.procPath(all[i].pid, "cgroup"))
 			if err == nil && st.isRuntime(parseMembership(b)) {
 				runtime[all[i].pid], found = true, true
 			}
@@ -472,7 +472,7 @@ func (s *Source) children(st *state, sh *shim, all []process, members []int) (ch
 		if _, ok := st.children[all[i].identity]; ok {
 			continue
 		}
-		b, err := s.reader.read(s.procPath(all[i].pid, "cgroup"))
+		b, err := s.reader.read(s.config.procPath(all[i].pid, "cgroup"))
 		if err != nil {
 			continue
 		}
@@ -499,7 +499,7 @@ func (s *Source) children(st *state, sh *shim, all []process, members []int) (ch
 // the runtime is still putting a young one together they are not, or not in
 // all hierarchies: then it will be asked again.
 func (s *Source) resolve(st *state, sh *shim, young bool) {
-	b, err := s.reader.read(s.procPath(sh.pid, "cgroup"))
+	b, err := s.reader.read(s.config.procPath(sh.pid, "cgroup"))
 	if err != nil {
 		return
 	}
@@ -523,7 +523,7 @@ func (s *Source) processIO(st *state, id identity, t *tally) error {
 		if st.io == nil {
 			st.io = map[identity]*file{}
 		}
-		f = &file{path: s.procPath(id.pid, "io")}
+		f = &file{path: s.config.procPath(id.pid, "io")}
 		st.io[id] = f
 	}
 	was := f.fd
@@ -546,7 +546,7 @@ func (s *Source) processIO(st *state, id identity, t *tally) error {
 	}
 	// It was opened by its path just now: there may be another process of the
 	// same PID by now.
-	if b, err = s.reader.read(s.procPath(id.pid, "stat")); err != nil {
+	if b, err = s.reader.read(s.config.procPath(id.pid, "stat")); err != nil {
 		return err
 	}
 	if p, err := parseStat(b, ""); err != nil || p.identity != id {

@@ -105,7 +105,7 @@ func (s *Source) cgroupStats(st *state, c *source.Container, now time.Duration) 
 			s.cpuPartsV1(st, c)
 		}
 		if b, ok := s.text(st, cpuStatV1); ok {
-			setValue(c, source.CPUThrottled, b, "throttled_time", 1)
+			setThrottled(c, b)
 		}
 		for _, which := range [...]int{memoryOOM, memoryEvents} {
 			if b, ok := s.text(st, which); ok {
@@ -153,7 +153,22 @@ func (s *Source) cpuV2(st *state, c *source.Container) {
 	c.CPUSource = "cgroup"
 	setValue(c, source.CPUUser, b, "user_usec", 1000)
 	setValue(c, source.CPUSystem, b, "system_usec", 1000)
-	setValue(c, source.CPUThrottled, b, "throttled_usec", 1000)
+	setThrottled(c, b)
+}
+
+func setThrottled(c *source.Container, b []byte) {
+	if v, ok := throttledTime(b); ok {
+		c.Set(source.CPUThrottled, v)
+	}
+}
+
+// throttledTime finds in a cpu.stat how long the CPU limit kept the cgroup from
+// running, in ns: version 2 tells µs, version 1 (scheduler/sched-bwc.rst) ns.
+func throttledTime(b []byte) (uint64, bool) {
+	if v, ok := value(b, "throttled_usec"); ok {
+		return v * 1000, true
+	}
+	return value(b, "throttled_time")
 }
 
 // limit reads the most memory that the container may have, which only an order

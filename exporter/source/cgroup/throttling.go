@@ -2,9 +2,7 @@ package cgroup
 
 import (
 	"context"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -68,13 +66,14 @@ func (t *Throttling) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	snap, err := t.module.Snapshot(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.round++
 	if err != nil {
-		t.keep(func(*quota) bool { return false })
+		t.forget()
 		return nil, err
 	}
-	t.round++
 	boot, _ := snap.Host.Get(source.Boottime)
-	var l *layout
+	now := time.Duration(boot)
+	found := sync.OnceValue(func() layout { return findLayout(t.config.CgroupFS) })
 	here := 0
 	for i := range snap.Containers {
 		c := &snap.Containers[i]
@@ -82,37 +81,40 @@ func (t *Throttling) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 		if _, told := c.Get(source.CPUThrottled); told || !ok || c.ID == "" {
 			continue // a document of somebody else
 		}
-		key := runOf(c)
-		q := t.quotas[key]
-		if q == nil {
-			q = &quota{since: time.Duration(boot), group: group{c.Cgroup, c.CPUSource}}
-			t.quotas[key] = q
-		}
-		q.round = t.round
+		q := t.quotaOf(c, now)
 		here++
-		if g := (group{c.Cgroup, c.CPUSource}); c.State != source.Ended && q.group != g {
-			t.reader.close(&q.stat)
-			*q = quota{round: t.round, since: q.since, group: g}
-		}
-		if c.State != source.Ended && q.due(cpu, time.Duration(boot)) {
+		if c.State != source.Ended && q.due(cpu, now) {
 			if q.stat.path == "" {
-				if l == nil {
-					found := findLayout(t.config.CgroupFS)
-					l = &found
-				}
-				q.stat.path = t.find(*l, c)
+				q.stat.path = t.find(found(), c)
 			}
 			t.read(q)
-			q.cpu, q.looked = cpu, time.Duration(boot)
+			q.cpu, q.looked = cpu, now
 		}
 		if q.known {
 			c.Set(source.CPUThrottled, q.throttled)
 		}
 	}
 	if len(t.quotas) > here {
-		t.keep(func(q *quota) bool { return q.round == t.round })
+		t.forget()
 	}
 	return snap, nil
+}
+
+// quotaOf gives what is kept of a container of this round. It begins anew when the
+// module says something else of the cgroup.
+func (t *Throttling) quotaOf(c *source.Container, now time.Duration) *quota {
+	key, g := runOf(c), group{c.Cgroup, c.CPUSource}
+	q := t.quotas[key]
+	switch {
+	case q == nil:
+		q = &quota{since: now, group: g}
+		t.quotas[key] = q
+	case c.State != source.Ended && q.group != g:
+		t.reader.close(&q.stat)
+		*q = quota{since: q.since, group: g}
+	}
+	q.round = t.round
+	return q
 }
 
 func runOf(c *source.Container) run {
@@ -145,13 +147,8 @@ func (t *Throttling) read(q *quota) {
 	}
 	periods, limited := value(b, "nr_periods")
 	q.periods = limited && periods > 0
-	for _, line := range [...]struct {
-		key   string
-		times uint64
-	}{{"throttled_usec", 1000}, {"throttled_time", 1}} { // v2, v1
-		if v, ok := value(b, line.key); ok {
-			q.throttled, q.known = max(q.throttled, v*line.times), true
-		}
+	if v, ok := throttledTime(b); ok {
+		q.throttled, q.known = max(q.throttled, v), true
 	}
 }
 
@@ -190,17 +187,17 @@ func (t *Throttling) membership(c *source.Container, which source.Field) members
 	if !ok {
 		return nil
 	}
-	b, err := os.ReadFile(filepath.Join(t.config.ProcFS, strconv.FormatUint(pid, 10), "cgroup"))
+	b, err := t.reader.read(t.config.procPath(int(pid), "cgroup"))
 	if err != nil {
 		return nil
 	}
 	return parseMembership(b)
 }
 
-// keep forgets the containers that wanted does not say so of, and closes their files.
-func (t *Throttling) keep(wanted func(*quota) bool) {
+// forget lets go of the containers that are not of this round.
+func (t *Throttling) forget() {
 	for key, q := range t.quotas {
-		if !wanted(q) {
+		if q.round != t.round {
 			t.reader.close(&q.stat)
 			delete(t.quotas, key)
 		}

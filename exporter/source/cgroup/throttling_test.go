@@ -102,7 +102,7 @@ func newLimited(t *testing.T) *limited {
 	l.s.Release()
 	l.th = NewThrottling(l.m, Config{ProcFS: l.tree.Proc, CgroupFS: l.tree.Cgroup})
 	l.th.reader.opening = func(string) { l.opens++ }
-	t.Cleanup(func() { l.th.keep(func(*quota) bool { return false }) })
+	t.Cleanup(func() { l.th.round++; l.th.forget() })
 	return l
 }
 

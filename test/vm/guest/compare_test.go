@@ -184,14 +184,7 @@ func (m *machine) sourcesAgree(t *testing.T) {
 	if _, err := theirs.Snapshot(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	withThrottling := cgroup.NewThrottling(kmod.New(moduleFile), cgroup.Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
-	ours := func() *source.Snapshot {
-		s, err := withThrottling.Snapshot(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return alive(s)
-	}
+	ours := cgroup.NewThrottling(kmod.New(moduleFile), cgroup.Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
 	names := map[string]string{}
 	for name, c := range m.Running(t) {
 		names[c.ID] = name
@@ -209,7 +202,7 @@ func (m *machine) sourcesAgree(t *testing.T) {
 	}
 	var apart time.Duration
 	for range rounds {
-		a := ours()
+		a := taken(t, ours)
 		began := time.Now()
 		b, err := theirs.Snapshot(context.Background())
 		if err != nil {
@@ -298,15 +291,15 @@ func sameWords(t *testing.T, name string, a, b *source.Container) {
 // moduleSince gives a snapshot of the module that was begun after then.
 func moduleSince(t *testing.T, then time.Time) *source.Snapshot {
 	t.Helper()
-	return since(t, then, func() *source.Snapshot { return module(t) })
+	return since(t, then, kmod.New(moduleFile))
 }
 
-// since reads until the snapshot is one that was begun after then.
-func since(t *testing.T, then time.Time, read func() *source.Snapshot) *source.Snapshot {
+// since takes snapshots until there is one that was begun after then.
+func since(t *testing.T, then time.Time, from source.Source) *source.Snapshot {
 	t.Helper()
 	var s *source.Snapshot
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		s = read()
+		s = taken(t, from)
 		if at, ok := s.Time(); ok && at.After(then) {
 			return s
 		}

@@ -83,7 +83,13 @@ func labels(protect string) map[string]string {
 // module takes a snapshot from the kernel module.
 func module(t *testing.T) *source.Snapshot {
 	t.Helper()
-	s, err := kmod.New(moduleFile).Snapshot(context.Background())
+	return taken(t, kmod.New(moduleFile))
+}
+
+// taken is a snapshot of a source, without the containers that have ended.
+func taken(t *testing.T, from source.Source) *source.Snapshot {
+	t.Helper()
+	s, err := from.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
