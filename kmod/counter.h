@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Counters that never fall, and the split of CPU time. Pure arithmetic; builds
- * in user space for its tests.
+ * Monotonic counters, and the split of CPU time. Pure arithmetic; also builds in
+ * user space, for the tests.
  */
 #ifndef ESTIBA_COUNTER_H
 #define ESTIBA_COUNTER_H
@@ -19,25 +19,29 @@ static inline u64 div64_u64(u64 a, u64 b)
 }
 #endif
 
-/* A raw value that stays below what was shown for so long has lost its past. */
-#define COUNTER_PATIENCE_NS 1000000000ULL
+/* A raw value below the shown one for this long is a counter reset. */
+#define COUNTER_RESET_NS 1000000000ULL
 
-/* A counter of zeros has never been fed. */
+/* All zero: no value yet. */
 struct counter {
-	u64 shown;	/* last value given out */
+	u64 shown;	/* last value returned */
 	u64 base;	/* added to the raw value, modulo 2^64 */
-	u64 low_since;	/* when raw + base first lay below shown; 0: it does not */
+	u64 low_since;	/* when raw + base first was below shown; 0: it is not */
 	bool known;
 };
 
-/*
- * counter_feed - a new raw value read at now (ns, not 0); returns what to show.
+/**
+ * counter_feed() - Update a counter.
+ * @c: the counter
+ * @raw: new raw value
+ * @now: when it was read, ns, not 0
  *
- * A sum over living tasks dips for microseconds while a parent reaps a child,
- * and falls for good when the kernel reaps without telling a parent. Both look
- * the same at first: what was shown is held. If the sum is still low a second
- * later its past is gone, and from there on its growth is added to what was
- * shown.
+ * A sum over live tasks dips for microseconds while a parent reaps a child, and
+ * drops for good when the kernel reaps without a parent. The two cannot be told
+ * apart at first, so the last value is kept. If the sum is still low after
+ * COUNTER_RESET_NS, it is a counter reset: later growth is added to the last value.
+ *
+ * Return: the value to show; it never decreases.
  */
 static inline u64 counter_feed(struct counter *c, u64 raw, u64 now)
 {
@@ -49,14 +53,18 @@ static inline u64 counter_feed(struct counter *c, u64 raw, u64 now)
 		c->known = true;
 	} else if (!c->low_since) {
 		c->low_since = now;
-	} else if (now - c->low_since >= COUNTER_PATIENCE_NS) {
+	} else if (now - c->low_since >= COUNTER_RESET_NS) {
 		c->base += c->shown - value;
 		c->low_since = 0;
 	}
 	return c->shown;
 }
 
-/* counter_rebase - raw comes from another source now: go on without a jump. */
+/**
+ * counter_rebase() - Continue from another source without a jump.
+ * @c: the counter
+ * @raw: current raw value of the new source
+ */
 static inline void counter_rebase(struct counter *c, u64 raw)
 {
 	if (c->known)
@@ -81,21 +89,25 @@ static inline u64 scale_part(u64 part, u64 whole, u64 sum)
 	return times * part + div64_u64((whole - times * sum) * part, sum);
 }
 
-/*
- * busy_hundredths - used ns of CPU time within length ns, as hundredths of a
- * percent of one CPU; at most what cpus CPUs can give. length is not 0.
+/**
+ * busy_hundredths() - CPU usage in hundredths of a percent of one CPU.
+ * @used: CPU time, ns
+ * @length: wall time, ns, not 0
+ * @cpus: number of CPUs; caps the result
+ *
+ * Return: the usage.
  */
 static inline u64 busy_hundredths(u64 used, u64 length, u64 cpus)
 {
 	u64 most;
 
-	/* Years on hundreds of CPUs do not fit. */
+	/* Years on hundreds of CPUs overflow. */
 	while (length > ~0ULL / cpus) {
 		length >>= 1;
 		used >>= 1;
 	}
 	most = length * cpus;
-	/* Clocks of tasks and cgroups run a tick behind or ahead. */
+	/* Task and cgroup clocks are off by up to a tick. */
 	if (used > most)
 		used = most;
 	return scale_part(used, 10000 * cpus, most);
@@ -106,10 +118,14 @@ struct cpu_split {
 	u64 system;
 };
 
-/*
- * cpu_split_feed - divides the exact total as the sampled user and system times
- * stand to each other. Neither part falls, and their sum is the total (which
- * must not fall either).
+/**
+ * cpu_split_feed() - Split the exact CPU time by the sampled user and system times.
+ * @s: the parts
+ * @total: exact CPU time, ns; must never decrease
+ * @user: sampled, ns
+ * @system: sampled, ns
+ *
+ * Neither part ever decreases, and their sum is @total.
  */
 static inline void cpu_split_feed(struct cpu_split *s, u64 total, u64 user,
 				  u64 system)

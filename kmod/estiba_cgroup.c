@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The v2 cgroup that is a container's own, and what it counts.
+ * A container's own v2 cgroup, and its counters.
  *
- * It is the lowest cgroup that holds all children of the shim, raised to the
- * highest one that carries the container's id in its name: the first process
- * may have moved itself further down. It is the container's own if it is not
- * the root, the shim does not live in it, and no other container claims it.
+ * Without a shim of its own, a container is what its cgroup is named after. Of a shim's
+ * own container, it is the lowest common cgroup of all its children, or the highest
+ * ancestor of that which is named after the container: the init process may have
+ * moved itself further down. It is the container's own unless it is the root, it
+ * contains the shim, another container has, or had since both are known, the
+ * same cgroup or one below it, or the container has another cgroup besides.
  */
 #include <linux/cgroup.h>
 #include <linux/hashtable.h>
+#include <linux/kernfs.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
 #include <linux/percpu.h>
 #include <linux/psi_types.h>
 #include <linux/string.h>
@@ -17,24 +22,40 @@
 #include "compat.h"
 #include "estiba.h"
 
-/* Containers of this build by their cgroup. */
+/* Containers of this build by own cgroup. */
 static DEFINE_HASHTABLE(owners, 10);
 
-/* Groups looked at before others get the CPU: each counts on every CPU. */
+/*
+ * The deepest level searched for a cgroup named after its container; bounds the search
+ * wherever processes move to. The path of a deeper one would be too long.
+ */
+#define NAMED_LEVEL_MAX (ESTIBA_PATH_MAX / 2)
+
+/* Cgroups visited before cond_resched(): each has counters for every CPU. */
 #define GROUPS_BATCH 64
 
-/*
- * estiba_css_next - css_next_descendant_pre that lets others run now and then:
- * who may make groups below his own can make any number. Under RCU, which it
- * leaves for that, so the caller holds a reference to top.
+/* Cgroups of a container summed again per snapshot, beyond the first two passes. */
+#define GROUPS_RETRY_MAX 8000U
+
+/**
+ * estiba_css_next() - Iterate over a cgroup and its descendants.
+ * @pos: the last one, or NULL to start
+ * @top: the cgroup, referenced by the caller
+ * @visited: number of cgroups visited; 0 to start
+ *
+ * css_next_descendant_pre() for a hierarchy of any size, as a container with a
+ * delegated cgroup can create any number of sub-groups. Under RCU, which is left now
+ * and then to reschedule.
+ *
+ * Return: the next one, or NULL.
  */
 struct cgroup_subsys_state *estiba_css_next(struct cgroup_subsys_state *pos,
 					    struct cgroup_subsys_state *top,
-					    unsigned int *looked)
+					    unsigned int *visited)
 {
 	struct cgroup_subsys_state *next;
 
-	if (++*looked % GROUPS_BATCH || !pos || !css_tryget(pos))
+	if (++*visited % GROUPS_BATCH || !pos || !css_tryget(pos))
 		return css_next_descendant_pre(pos, top);
 	rcu_read_unlock();
 	cond_resched();
@@ -44,38 +65,22 @@ struct cgroup_subsys_state *estiba_css_next(struct cgroup_subsys_state *pos,
 	return next;
 }
 
-/*
- * The lowest cgroup above both; the root in the end. Step by step: a group can
- * lie deep, and older kernels climb for each cgroup_ancestor.
- */
-static struct cgroup *common_ancestor(struct cgroup *a, struct cgroup *b)
-{
-	while (a != b) {
-		if (a->level > b->level) {
-			a = cgroup_parent(a);
-		} else if (b->level > a->level) {
-			b = cgroup_parent(b);
-		} else {
-			a = cgroup_parent(a);
-			b = cgroup_parent(b);
-		}
-	}
-	return a;
-}
-
-/*
- * estiba_cgroup_child - child is a child of the shim. Keeps a reference to the
- * cgroup that all of them have in common. Under RCU.
+/**
+ * estiba_cgroup_child() - Update the lowest common cgroup of a shim's children.
+ * @c: the container of the shim
+ * @child: another child of the shim
+ *
+ * Under RCU. The reference to the cgroup is held until estiba_container_end().
  */
 void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child)
 {
 	struct cgroup *cgrp, *common;
 
-	child = estiba_staying(child);
+	child = estiba_live_thread(child);
 	if (c->cgroup_mixed || !child)
 		return;
 	cgrp = task_dfl_cgroup(child);
-	/* Still the shim's: a runtime that has not moved itself yet. */
+	/* Still in the shim's cgroup: a runtime that has not moved yet. */
 	if (!cgrp->level || cgrp == task_dfl_cgroup(c->shim))
 		return;
 	if (!c->cgroup) {
@@ -83,9 +88,12 @@ void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child)
 			c->cgroup = cgrp;
 		return;
 	}
-	if (cgroup_is_descendant(cgrp, c->cgroup))
+	/* The common one only moves up, so all children together climb it once. */
+	common = c->cgroup;
+	while (!cgroup_is_descendant(cgrp, common))
+		common = cgroup_parent(common);
+	if (common == c->cgroup)
 		return;
-	common = common_ancestor(cgrp, c->cgroup);
 	if (common->level && css_tryget(&common->self)) {
 		cgroup_put(c->cgroup);
 		c->cgroup = common;
@@ -96,48 +104,160 @@ void estiba_cgroup_child(struct estiba_container *c, struct task_struct *child)
 	c->cgroup_mixed = true;
 }
 
-/* Where the component of path that holds id ends; 0: none does. */
-static size_t end_of_named(const char *path, size_t len,
-			   const struct shim_args *args, int *level)
+/**
+ * estiba_cgroup_set() - Set the cgroup of a container without a shim of its own.
+ * @c: the container
+ * @top: the cgroup
+ *
+ * Under RCU. The reference is held until estiba_container_end().
+ */
+void estiba_cgroup_set(struct estiba_container *c, struct cgroup *top)
 {
-	size_t at = 0;
-
-	for (*level = 1; at < len; ++*level) {
-		size_t begin = at + 1;
-		const char *slash;
-		size_t i;
-
-		slash = begin < len ? memchr(path + begin, '/', len - begin) : NULL;
-		at = slash ? slash - path : len;
-		for (i = begin; i + args->id_len <= at; i++)
-			if (!memcmp(path + i, args->id, args->id_len))
-				return at;
-	}
-	return 0;
+	if (css_tryget(&top->self))
+		c->cgroup = top;
 }
 
-/* Looks the path up where it is not known yet: cgroups do not move. */
+/**
+ * estiba_cgroup_also() - Note a cgroup with processes that are no children of the shim.
+ * @c: the container of the shim
+ * @top: the cgroup
+ *
+ * Under RCU. The reference is held until estiba_container_end().
+ */
+void estiba_cgroup_also(struct estiba_container *c, struct cgroup *top)
+{
+	if (!c->also && css_tryget(&top->self))
+		c->also = top;
+	if (c->also != top)
+		c->cgroup_spread = true;
+}
+
+/* The one prefix of runtimes that contains a hyphen itself. */
+static const char cri_prefix[] = "cri-containerd-";
+
+static bool is_id(const struct shim_args *args, const char *s, size_t len)
+{
+	return len == args->id_len && !memcmp(s, args->id, len);
+}
+
+/*
+ * Is this the name of a cgroup made for the container with this id? The id must match
+ * as a whole, because it can be as short as one character.
+ *
+ *	ID			runc without systemd
+ *	SLICE:RUNTIME:ID	the same, given the name of a scope
+ *	RUNTIME-ID.scope	systemd
+ */
+static bool is_named_after(const char *s, size_t len, const struct shim_args *args)
+{
+	static const char scope[] = ".scope";
+	const char *hyphen;
+	size_t i;
+
+	if (is_id(args, s, len))
+		return true;
+	for (i = len; i > 0; i--)
+		if (s[i - 1] == ':')
+			return is_id(args, s + i, len - i);
+	if (len < sizeof(scope) || memcmp(s + len - (sizeof(scope) - 1), scope, sizeof(scope) - 1))
+		return false;
+	len -= sizeof(scope) - 1;
+	if (len > sizeof(cri_prefix) - 1 && !memcmp(s, cri_prefix, sizeof(cri_prefix) - 1))
+		return is_id(args, s + sizeof(cri_prefix) - 1, len - (sizeof(cri_prefix) - 1));
+	hyphen = memchr(s, '-', len);
+	return hyphen && is_id(args, hyphen + 1, len - (hyphen + 1 - s));
+}
+
+/**
+ * estiba_path_has_id() - Does a path have a name made for the container with this id?
+ * @path: of a cgroup
+ * @len: its length
+ * @args: arguments of a shim
+ *
+ * Return: whether it has.
+ */
+bool estiba_path_has_id(const char *path, size_t len, const struct shim_args *args)
+{
+	size_t from, to;
+
+	for (from = 0; from < len; from = to + 1) {
+		for (to = from; to < len && path[to] != '/'; to++)
+			;
+		if (to > from && is_named_after(path + from, to - from, args))
+			return true;
+	}
+	return false;
+}
+
+/* Cgroups of this hierarchy cannot be renamed: the name lives as long as the cgroup. */
+static const char *name_of(const struct cgroup *cgrp)
+{
+	return (const char __force *)cgrp->kn->name;
+}
+
+/*
+ * Write the path of a cgroup; returns its length, or 0 if it does not fit. Avoids
+ * cgroup_path(), which walks up once per level with interrupts off, while a cgroup
+ * can be nested arbitrarily deep.
+ */
+static size_t write_path(struct cgroup *cgrp, char *path, size_t size)
+{
+	size_t at = size;
+
+	for (; cgrp->level; cgrp = cgroup_parent(cgrp)) {
+		const char *name = name_of(cgrp);
+		size_t len = strlen(name);
+
+		if (at < len + 1)
+			return 0;
+		at -= len + 1;
+		path[at] = '/';
+		memcpy(path + at + 1, name, len);
+	}
+	memmove(path, path + at, size - at);
+	return size - at;
+}
+
+/**
+ * estiba_cgroup_outer_path() - Write the path of a v2 cgroup, or as much as there is room for.
+ * @cgrp: the cgroup
+ * @path: gets whole names, the outermost first; no NUL
+ * @size: of @path
+ *
+ * Under RCU.
+ *
+ * Return: the length.
+ */
+size_t estiba_cgroup_outer_path(struct cgroup *cgrp, char *path, size_t size)
+{
+	struct cgroup *up;
+	size_t len = 0;
+
+	for (up = cgrp; up->level; up = cgroup_parent(up))
+		len += strlen(name_of(up)) + 1;
+	for (; len > size; cgrp = cgroup_parent(cgrp))
+		len -= strlen(name_of(cgrp)) + 1;
+	return write_path(cgrp, path, size);
+}
+
+/* Find the container's own cgroup and its path, once: cgroups do not move. */
 static void find_path(struct estiba_container *c)
 {
-	size_t end;
-	int len, level;
+	struct cgroup *own = c->cgroup, *cgrp;
 
 	if (c->path_of == cgroup_id(c->cgroup))
 		return;
 	c->path_of = cgroup_id(c->cgroup);
-	c->path_level = c->cgroup->level;
-	c->path_len = 0;
-	len = cgroup_path(c->cgroup, c->path, sizeof(c->path));
-	/* Of one that is too long most kernels tell the length of what fits. */
-	if (len <= 0 || len >= (int)sizeof(c->path) - 1)
-		return;
-	end = end_of_named(c->path, len, &c->args, &level);
-	if (end && level <= c->cgroup->level) {
-		c->path_level = level;
-		c->path_len = end;
-	} else {
-		c->path_len = len;
+	c->path_named = c->top_id;
+	cgrp = cgroup_ancestor(c->cgroup, min(c->cgroup->level, NAMED_LEVEL_MAX));
+	for (; cgrp->level && !c->top_id; cgrp = cgroup_parent(cgrp)) {
+		if (!is_named_after(name_of(cgrp), strlen(name_of(cgrp)), &c->args))
+			continue;
+		own = cgrp;
+		c->path_named = true;
 	}
+	c->path_level = own->level;
+	c->path_len = write_path(own, c->path, sizeof(c->path));
 }
 
 static void find_own(struct estiba_container *c)
@@ -145,13 +265,20 @@ static void find_own(struct estiba_container *c)
 	struct estiba_container *other;
 	struct cgroup *own;
 
+	/* All its processes were moved, or do not descend from the shim. */
+	if (!c->cgroup && !c->cgroup_mixed)
+		swap(c->cgroup, c->also);
 	if (!c->cgroup)
 		return;
 	find_path(c);
 	own = cgroup_ancestor(c->cgroup, c->path_level);
-	if (cgroup_is_descendant(task_dfl_cgroup(c->shim), own))
+	if (c->cgroup_spread || (c->also && !cgroup_is_descendant(c->also, own)))
+		return;
+	if (c->shim && cgroup_is_descendant(task_dfl_cgroup(c->shim), own))
 		return;
 	c->own = own;
+	/* The totals still include what the other container used. */
+	c->own_shared = c->shared_of == cgroup_id(own);
 	hash_for_each_possible(owners, other, by_cgroup, cgroup_id(own)) {
 		if (other->own != own)
 			continue;
@@ -163,46 +290,89 @@ static void find_own(struct estiba_container *c)
 }
 
 /*
- * Keeps a reference to the own cgroup beyond this snapshot, so that the next one
- * can still read what a container used that has ended meanwhile.
+ * If an ancestor of a container's cgroup is the own cgroup of another container, that
+ * one shares it: its id may be the name of a parent cgroup, or one of its processes may
+ * have been moved into this container. Stops at the first one, whose own container
+ * checks the cgroups above it.
+ */
+static void find_outer(const struct estiba_container *c, int highest)
+{
+	struct cgroup *cgrp = c->own ? cgroup_parent(c->own) : c->cgroup;
+	struct estiba_container *outer;
+
+	for (; cgrp && cgrp->level >= highest; cgrp = cgroup_parent(cgrp)) {
+		hash_for_each_possible(owners, outer, by_cgroup, cgroup_id(cgrp)) {
+			if (outer->own != cgrp)
+				continue;
+			outer->own_shared = true;
+			return;
+		}
+	}
+}
+
+/*
+ * Keep a reference to the own cgroup after this snapshot, so that the next one can
+ * read the final CPU time of a container that ended in between.
  */
 static void hold(struct estiba_container *c)
 {
-	if (c->own_shared)
+	if (c->own_shared) {
+		/* Sharing a higher one, by chance and for a while, is detected again. */
+		if (c->own->level >= c->shared_level) {
+			c->shared_of = cgroup_id(c->own);
+			c->shared_level = c->own->level;
+		}
 		c->own = NULL;
-	/* Without any process it is ending: nothing better will come. */
+	}
+	/* Without processes it is ending: keep what there is. */
 	if (c->held == c->own || (!c->own && !c->init))
 		return;
 	if (c->own)
 		css_get(&c->own->self);
-	estiba_cgroup_let_go(c);
+	estiba_cgroup_release(c);
 	c->held = c->own;
 }
 
-/* estiba_cgroup_let_go - gives back the reference that outlives a snapshot. */
-void estiba_cgroup_let_go(struct estiba_container *c)
+/**
+ * estiba_cgroup_release() - Drop the reference held between snapshots.
+ * @c: may hold none
+ */
+void estiba_cgroup_release(struct estiba_container *c)
 {
 	if (c->held)
 		cgroup_put(c->held);
 	c->held = NULL;
 }
 
-/* estiba_cgroups_find - finds the own cgroup of every container. */
+/**
+ * estiba_cgroups_find() - Find the own cgroup of every container.
+ * @b: after estiba_walk()
+ */
 void estiba_cgroups_find(struct estiba_build *b)
 {
+	int highest = INT_MAX;
 	size_t i;
 
-	/* What an earlier build left in it may be freed by now. */
+	/* Entries of an earlier build may have been freed. */
 	hash_init(owners);
 	for (i = 0; i < b->count; i++) {
 		rcu_read_lock();
 		find_own(b->list[i]);
 		rcu_read_unlock();
+		if (b->list[i]->own)
+			highest = min(highest, b->list[i]->own->level);
 		cond_resched();
 	}
-	/* Only now it is known which ones are shared. */
-	for (i = 0; i < b->count; i++)
+	/* None is above the highest own cgroup, so this rarely looks anything up. */
+	for (i = 0; i < b->count; i++) {
+		find_outer(b->list[i], highest);
+		cond_resched();
+	}
+	/* Only now all shared ones are known. */
+	for (i = 0; i < b->count; i++) {
 		hold(b->list[i]);
+		cond_resched();
+	}
 }
 
 struct times {
@@ -224,23 +394,25 @@ static void times_sub(struct times *t, const struct task_cputime *c)
 }
 
 /*
- * Each CPU counts the time of its cgroups for itself (bstat); now and then the
- * kernel carries what is new (bstat - last_bstat) over to the cgroup's total
- * and from there to the parent's. The sum of the per-CPU counters of a cgroup
- * and of those below it is exact at any moment. What ended sub-groups have used
- * is only in the totals: what these hold beyond what was carried over from the
- * counters that are still there. That part is read while it may be carried.
+ * Each CPU accounts cgroup time in its own counters (bstat). Now and then the kernel
+ * flushes the difference (bstat - last_bstat) to the cgroup's total and from there to
+ * the parent's. The sum of the per-CPU counters of a cgroup and its descendants is
+ * exact at any time. The time of removed sub-groups is in the totals only: it is what
+ * these have beyond the flushed part of the existing counters, and a flush may be
+ * running while it is read.
+ *
+ * Returns the number of cgroups.
  */
-static void sum_times(struct cgroup *top, struct times *live,
-		      struct times *ended)
+static unsigned int sum_times(struct cgroup *top, struct times *live,
+			      struct times *ended)
 {
 	struct cgroup_subsys_state *css = NULL;
-	unsigned int looked = 0;
+	unsigned int visited = 0;
 
 	memset(live, 0, sizeof(*live));
 	memset(ended, 0, sizeof(*ended));
 	rcu_read_lock();
-	while ((css = estiba_css_next(css, &top->self, &looked))) {
+	while ((css = estiba_css_next(css, &top->self, &visited))) {
 		struct cgroup *cgrp = container_of(css, struct cgroup, self);
 		int cpu;
 
@@ -255,34 +427,55 @@ static void sum_times(struct cgroup *top, struct times *live,
 		}
 	}
 	rcu_read_unlock();
+	/* The last step found none. */
+	return visited - 1;
 }
 
-/* estiba_cgroup_cpu_times - CPU times of the cgroup that c holds, ns. */
+/**
+ * estiba_cgroup_cpu_times() - Read the CPU times of the cgroup that a container holds.
+ * @c: the container; must hold one
+ * @cpu: CPU time, ns
+ * @user: user time, ns, sampled
+ * @system: system time, ns, sampled
+ */
 void estiba_cgroup_cpu_times(struct estiba_container *c, u64 *cpu, u64 *user,
 			     u64 *system)
 {
 	struct times live, ended, before;
 	int tries;
 
-	sum_times(c->held, &live, &ended);
-	/* Twice the same: nothing was being carried over. */
-	for (tries = 0; tries < 8 && ended.cpu != c->cpu_dead; tries++) {
+	tries = clamp(GROUPS_RETRY_MAX / sum_times(c->held, &live, &ended), 1U, 8U);
+	/* Two equal passes: no flush was running. */
+	for (; tries && ended.cpu != c->cpu_ended; tries--) {
 		before = ended;
 		sum_times(c->held, &live, &ended);
 		if (!memcmp(&before, &ended, sizeof(ended)) &&
 		    (s64)ended.cpu >= 0)
-			c->cpu_dead = ended.cpu;
+			c->cpu_ended = ended.cpu;
 	}
+	/*
+	 * Sub-groups are removed faster than they are summed. Totals are read before the
+	 * counters they were flushed from, so a running flush makes a sum too small: the
+	 * lesser of two sums is not too large. Using neither would lack the time of removed
+	 * sub-groups for long, and count it twice later.
+	 */
+	if (ended.cpu != c->cpu_ended)
+		c->cpu_ended = max((s64)c->cpu_ended,
+				  min((s64)before.cpu, (s64)ended.cpu));
 	if ((s64)ended.user < 0)
 		ended.user = 0;
 	if ((s64)ended.system < 0)
 		ended.system = 0;
-	*cpu = live.cpu + c->cpu_dead;
+	*cpu = live.cpu + c->cpu_ended;
 	*user = live.user + ended.user;
 	*system = live.system + ended.system;
 }
 
-/* estiba_pressure_read - how long tasks of c waited. */
+/**
+ * estiba_pressure_read() - Read the PSI of a container.
+ * @c: after estiba_cgroups_find()
+ * @now: boot clock, ns
+ */
 void estiba_pressure_read(struct estiba_container *c, u64 now)
 {
 #ifdef CONFIG_PSI

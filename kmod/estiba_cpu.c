@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* CPU time of a container: where it comes from, how it is shown. */
+/* CPU time and CPU percentage of a container. */
 #include <linux/cgroup.h>
 #include <linux/cpumask.h>
 #include <linux/math64.h>
 
 #include "estiba.h"
 
-/* The shortest time a CPU percentage is taken over. */
+/* Shortest window of a CPU percentage. */
 #define WINDOW_NS 1000000000ULL
 
 /*
- * The percentage of the last completed window. The first window begins with the
- * container, so its value is the mean since the start; until it is complete it
- * is shown as far as it goes. Later ones begin where the one before ended and
- * end with the first snapshot at least a second on: however often or rarely the
- * file is read, no value is taken over less, and cpu_window_ns tells how long
- * it really was.
+ * The percentage of the last completed window. The first window starts with the
+ * container and is shown even while incomplete, as the mean since the start. Each
+ * later one starts at the end of the previous one and ends at the first snapshot
+ * after WINDOW_NS. So the percentage does not depend on how often the file is read,
+ * and cpu_window_ns is the actual length.
  */
 static void feed_window(struct estiba_container *c, u64 now)
 {
@@ -42,10 +41,12 @@ static void feed_from_cgroup(struct estiba_container *c, u64 now)
 {
 	u64 cpu, user, system;
 
-	estiba_cgroup_cpu_times(c, &cpu, &user, &system);
-	/* A cgroup knows all of its past: no base. */
-	if (c->cpu_of != cgroup_id(c->held))
+	/* Another cgroup: its counters cover the whole life, so no base. */
+	if (c->cpu_of != cgroup_id(c->held)) {
 		c->cpu.base = 0;
+		c->cpu_ended = 0;
+	}
+	estiba_cgroup_cpu_times(c, &cpu, &user, &system);
 	c->cpu_of = cgroup_id(c->held);
 	counter_feed(&c->cpu, cpu, now);
 	cpu_split_feed(&c->split, c->cpu.shown, user, system);
@@ -61,10 +62,14 @@ static void feed_from_tasks(struct estiba_container *c, u64 now)
 		       c->use.system_ns);
 }
 
-/* estiba_cpu_feed - counters and percentage of c. */
+/**
+ * estiba_cpu_feed() - Update the CPU counters and percentage of a container.
+ * @c: after estiba_walk() and estiba_cgroups_find()
+ * @now: boot clock, ns
+ */
 void estiba_cpu_feed(struct estiba_container *c, u64 now)
 {
-	/* Without processes it is ending; its cgroup still knows the last of it. */
+	/* Without processes it is ending; its cgroup still has the final values. */
 	if (c->held && (c->own || !c->init))
 		feed_from_cgroup(c, now);
 	else if (c->init || !c->cpu_of)
@@ -72,7 +77,11 @@ void estiba_cpu_feed(struct estiba_container *c, u64 now)
 	feed_window(c, now);
 }
 
-/* estiba_cpu_finish - the last word on a container whose shim is gone. */
+/**
+ * estiba_cpu_finish() - Read the final CPU time of a container that ended.
+ * @c: the container, not in this snapshot
+ * @now: boot clock, ns
+ */
 void estiba_cpu_finish(struct estiba_container *c, u64 now)
 {
 	if (c->held && c->cpu_of == cgroup_id(c->held))

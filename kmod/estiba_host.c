@@ -11,12 +11,26 @@
 
 #define PAGES_KB(n) ((u64)(n) << (PAGE_SHIFT - 10))
 
-/* A CPU that sleeps without ticks keeps its idle time elsewhere. */
+/* The idle time of a CPU in tickless sleep is in another place. */
 static u64 idle_ns(int cpu, u64 ticked, u64 (*slept_us)(int, u64 *))
 {
 	u64 us = cpu_online(cpu) ? slept_us(cpu, NULL) : -1ULL;
 
 	return us == -1ULL ? ticked : us * NSEC_PER_USEC;
+}
+
+/*
+ * Last values, to keep the counters monotonic. The kernel estimates idle and iowait
+ * of a sleeping CPU and corrects them, also downwards, when it wakes; a hypervisor
+ * may report another steal time after a migration. Only the worker thread uses them.
+ */
+static u64 last_idle, last_iowait, last_steal;
+
+static u64 monotonic(u64 *last, u64 now)
+{
+	if (*last < now)
+		*last = now;
+	return *last;
 }
 
 static void read_cpus(struct estiba_host *h)
@@ -40,9 +54,15 @@ static void read_cpus(struct estiba_host *h)
 		h->iowait += idle_ns(cpu, s[CPUTIME_IOWAIT],
 				     get_cpu_iowait_time_us);
 	}
+	h->idle = monotonic(&last_idle, h->idle);
+	h->iowait = monotonic(&last_iowait, h->iowait);
+	h->steal = monotonic(&last_steal, h->steal);
 }
 
-/* estiba_host_read - fills a zeroed h. */
+/**
+ * estiba_host_read() - Read clocks, memory and CPU times of the host.
+ * @h: all zero
+ */
 void estiba_host_read(struct estiba_host *h)
 {
 	struct sysinfo info;
@@ -61,7 +81,12 @@ void estiba_host_read(struct estiba_host *h)
 	read_cpus(h);
 }
 
-/* estiba_host_busy - time in which the CPUs did something, ns. */
+/**
+ * estiba_host_busy() - Busy time of all CPUs.
+ * @h: after estiba_host_read()
+ *
+ * Return: the time, ns.
+ */
 u64 estiba_host_busy(const struct estiba_host *h)
 {
 	return h->user + h->nice + h->system + h->irq + h->softirq;

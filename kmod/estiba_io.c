@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Counters that are sums over the tasks: I/O, page faults, peak memory. */
+/* Counters summed over tasks: I/O, page faults, peak memory. */
 #include <linux/minmax.h>
 
 #include "estiba.h"
 
-/* estiba_io_feed - hands the sums of this snapshot to the counters of c. */
+/**
+ * estiba_io_feed() - Update the counters of a container from the sums of this snapshot.
+ * @c: after estiba_walk()
+ * @now: boot clock, ns
+ */
 void estiba_io_feed(struct estiba_container *c, u64 now)
 {
 	const struct estiba_usage *u = &c->use;

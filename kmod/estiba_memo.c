@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Remembers, while a snapshot is built, which container the children of a
- * process belong to. So the way from a process up to its shim is climbed once,
- * and a chain of 10,000 parents costs as much as 10,000 children of one.
+ * Maps processes to the container their children belong to, while a snapshot is
+ * built. So the path from a process up to its shim is walked once, and a chain of
+ * 10,000 parents costs as much as 10,000 children of one.
  *
- * Open addressing, at most half full. Written inside RCU sections, so it never
- * allocates there: estiba_memo_grow makes room between the batches, and what
- * finds no room is not remembered.
+ * A hash table with open addressing, at most half full. It is written in RCU sections
+ * and does not allocate there: estiba_memo_grow() makes room between the batches, and
+ * entries without room are dropped.
  */
-#include <linux/hash.h>
+#include <linux/jhash.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 
 #include "estiba.h"
 
 /*
- * The low half of the start time is enough to tell a pid from its reuse: both
- * would have to fall into one building of a snapshot.
+ * The low half of the start time tells a reused pid from the old one: both would have
+ * to exist during one snapshot.
  */
 struct entry {
 	pid_t pid;			/* 0: free */
@@ -26,28 +27,34 @@ struct entry {
 
 struct estiba_memo {
 	struct entry *entries;
+	u32 seed;			/* makes collisions unpredictable */
 	unsigned int bits;
 	size_t count;
-	size_t missed;			/* found no room since it last grew */
+	size_t missed;			/* dropped since it last grew */
 };
 
 static struct entry *entries_new(unsigned int bits)
 {
-	return kvcalloc((size_t)1 << bits, sizeof(struct entry),
-			GFP_KERNEL);
+	return kvcalloc((size_t)1 << bits, sizeof(struct entry), ESTIBA_GFP);
 }
 
-/* NULL: no memory. */
-struct estiba_memo *estiba_memo_new(size_t processes)
+/**
+ * estiba_memo_new() - Allocate an empty memo.
+ * @parents: expected number of entries
+ *
+ * Return: the memo, or NULL if out of memory.
+ */
+struct estiba_memo *estiba_memo_new(size_t parents)
 {
-	struct estiba_memo *m = kmalloc(sizeof(*m), GFP_KERNEL);
+	struct estiba_memo *m = kmalloc(sizeof(*m), ESTIBA_GFP);
 
 	if (!m)
 		return NULL;
+	m->seed = get_random_u32();
 	m->count = 0;
 	m->missed = 0;
 	m->bits = 11;
-	while (((size_t)1 << m->bits) < 2 * (processes + 4 * ESTIBA_BATCH))
+	while (((size_t)1 << m->bits) < 2 * (parents + 4 * ESTIBA_BATCH))
 		m->bits++;
 	m->entries = entries_new(m->bits);
 	if (!m->entries) {
@@ -57,6 +64,10 @@ struct estiba_memo *estiba_memo_new(size_t processes)
 	return m;
 }
 
+/**
+ * estiba_memo_free() - Free a memo.
+ * @m: may be NULL
+ */
 void estiba_memo_free(struct estiba_memo *m)
 {
 	if (!m)
@@ -65,11 +76,11 @@ void estiba_memo_free(struct estiba_memo *m)
 	kfree(m);
 }
 
-static struct entry *entry_of(struct entry *entries, unsigned int bits,
+static struct entry *entry_of(struct entry *entries, unsigned int bits, u32 seed,
 			      pid_t pid, u32 start)
 {
 	size_t mask = ((size_t)1 << bits) - 1;
-	size_t i = hash_32(pid, bits);
+	size_t i = jhash_1word(pid, seed) & mask;
 
 	while (entries[i].pid &&
 	       (entries[i].pid != pid || entries[i].start != start))
@@ -77,7 +88,15 @@ static struct entry *entry_of(struct entry *entries, unsigned int bits,
 	return &entries[i];
 }
 
-/* Makes room for more processes; -ENOMEM. May sleep. */
+/**
+ * estiba_memo_grow() - Make room for more processes.
+ * @m: the memo
+ * @more: number of processes
+ *
+ * May sleep.
+ *
+ * Return: 0 or -ENOMEM.
+ */
 int estiba_memo_grow(struct estiba_memo *m, size_t more)
 {
 	unsigned int bits = m->bits;
@@ -96,7 +115,7 @@ int estiba_memo_grow(struct estiba_memo *m, size_t more)
 		const struct entry *e = &m->entries[i];
 
 		if (e->pid)
-			*entry_of(entries, bits, e->pid, e->start) = *e;
+			*entry_of(entries, bits, m->seed, e->pid, e->start) = *e;
 	}
 	kvfree(m->entries);
 	m->entries = entries;
@@ -104,11 +123,19 @@ int estiba_memo_grow(struct estiba_memo *m, size_t more)
 	return 0;
 }
 
-/* True if known; then *c is the container, NULL for none. */
+/**
+ * estiba_memo_get() - Look up a process.
+ * @m: the memo
+ * @pid: of the process
+ * @start: start time of the process
+ * @c: set to the container of its children, NULL for none
+ *
+ * Return: whether it was found; if not, @c is unchanged.
+ */
 bool estiba_memo_get(const struct estiba_memo *m, pid_t pid, u64 start,
 		     struct estiba_container **c)
 {
-	const struct entry *e = entry_of(m->entries, m->bits, pid, start);
+	const struct entry *e = entry_of(m->entries, m->bits, m->seed, pid, start);
 
 	if (!e->pid)
 		return false;
@@ -116,10 +143,17 @@ bool estiba_memo_get(const struct estiba_memo *m, pid_t pid, u64 start,
 	return true;
 }
 
+/**
+ * estiba_memo_set() - Store a process, if there is room.
+ * @m: the memo
+ * @pid: of the process
+ * @start: start time of the process
+ * @c: the container of its children, NULL for none
+ */
 void estiba_memo_set(struct estiba_memo *m, pid_t pid, u64 start,
 		     struct estiba_container *c)
 {
-	struct entry *e = entry_of(m->entries, m->bits, pid, start);
+	struct entry *e = entry_of(m->entries, m->bits, m->seed, pid, start);
 
 	if (!e->pid) {
 		if (2 * (m->count + 1) > (size_t)1 << m->bits) {
@@ -133,6 +167,12 @@ void estiba_memo_set(struct estiba_memo *m, pid_t pid, u64 start,
 	e->c = c;
 }
 
+/**
+ * estiba_memo_count() - Number of entries.
+ * @m: the memo
+ *
+ * Return: the number.
+ */
 size_t estiba_memo_count(const struct estiba_memo *m)
 {
 	return m->count;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory: of a process, and of a container's memory cgroup. */
+/* Memory of a process, and of a container's memory cgroup. */
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/sched/mm.h>
@@ -11,7 +12,7 @@
 #include "compat.h"
 #include "estiba.h"
 
-/* False if t has no memory: it is exiting. Its lock keeps the mm in place. */
+/* False if t has no mm, because it is exiting. Its lock pins the mm. */
 static bool add_mm(struct estiba_usage *u, struct task_struct *t)
 {
 	struct mm_struct *mm;
@@ -19,19 +20,24 @@ static bool add_mm(struct estiba_usage *u, struct task_struct *t)
 	task_lock(t);
 	mm = t->mm;
 	if (mm) {
-		u->rss_pages += get_mm_rss(mm);
+		u64 rss = get_mm_rss(mm);
+
+		u->rss_pages += rss;
 		u->vsz_pages += READ_ONCE(mm->total_vm);
 		u->swap_pages += get_mm_counter(mm, MM_SWAPENTS);
-		u->peak_pages = max_t(u64, u->peak_pages,
-				      get_mm_hiwater_rss(mm));
+		/* get_mm_hiwater_rss() would sum the rss again. */
+		u->peak_pages = max3(u->peak_pages, rss, (u64)mm->hiwater_rss);
 	}
 	task_unlock(t);
 	return mm;
 }
 
-/*
- * estiba_memory_add - adds the memory of the process of leader to u. The leader
- * may end before the other threads. Under RCU.
+/**
+ * estiba_memory_add() - Add the memory of a process.
+ * @u: the sums
+ * @leader: of the process; may have exited before its other threads
+ *
+ * Under RCU.
  */
 void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
 {
@@ -39,7 +45,7 @@ void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
 
 	if (READ_ONCE(leader->flags) & PF_KTHREAD)
 		return;
-	if (add_mm(u, leader) || estiba_is_gone(leader))
+	if (add_mm(u, leader) || estiba_has_exited(leader))
 		return;
 	for_each_thread(leader, t)
 		if (add_mm(u, t))
@@ -47,14 +53,14 @@ void estiba_memory_add(struct estiba_usage *u, struct task_struct *leader)
 }
 
 #ifdef CONFIG_MEMCG
-/* File pages not used lately, of memcg and of all below it. Under RCU. */
+/* Inactive file pages of memcg and its descendants. Under RCU. */
 static u64 inactive_file(struct mem_cgroup *memcg)
 {
 	struct cgroup_subsys_state *css = NULL;
-	unsigned int looked = 0;
+	unsigned int visited = 0;
 	u64 pages = 0;
 
-	while ((css = estiba_css_next(css, &memcg->css, &looked))) {
+	while ((css = estiba_css_next(css, &memcg->css, &visited))) {
 		struct mem_cgroup *m = mem_cgroup_from_css(css);
 		int node, zone;
 
@@ -71,9 +77,9 @@ static u64 inactive_file(struct mem_cgroup *memcg)
 }
 
 /*
- * The container's memory cgroup: the own v2 cgroup's, if the memory controller
- * is there; else that of the first process in the v1 hierarchy, if it is
- * neither the root nor the shim's.
+ * The container's memory cgroup: that of its own v2 cgroup, if it has the memory
+ * controller; else that of the init process in the v1 hierarchy, unless it is the
+ * root or contains the shim.
  */
 static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 {
@@ -87,19 +93,22 @@ static struct mem_cgroup *own_memcg(const struct estiba_container *c)
 		if (css)
 			return mem_cgroup_from_css(css);
 	}
-	init = c->init ? estiba_staying(c->init) : NULL;
+	init = c->init ? estiba_live_thread(c->init) : NULL;
 	if (!init)
 		return NULL;
 	memcg = mem_cgroup_from_task(init);
+	if (!memcg || !memcg->css.cgroup->level ||
+	    memcg->css.cgroup->root == &cgrp_dfl_root)
+		return NULL;
+	if (!c->shim)
+		return memcg;
 	shims = mem_cgroup_from_task(c->shim);
-	if (!memcg || !shims || !memcg->css.cgroup->level ||
-	    memcg->css.cgroup->root == &cgrp_dfl_root ||
-	    cgroup_is_descendant(shims->css.cgroup, memcg->css.cgroup))
+	if (!shims || cgroup_is_descendant(shims->css.cgroup, memcg->css.cgroup))
 		return NULL;
 	return memcg;
 }
 
-/* The same with a reference; NULL if there is none, or no more. */
+/* The same with a reference; NULL if there is none, or none any more. */
 static struct mem_cgroup *get_own_memcg(const struct estiba_container *c)
 {
 	struct mem_cgroup *memcg;
@@ -112,7 +121,11 @@ static struct mem_cgroup *get_own_memcg(const struct estiba_container *c)
 	return memcg;
 }
 
-/* estiba_memcg_read - fills c->memcg and the OOM kills. */
+/**
+ * estiba_memcg_read() - Read the memory cgroup of a container, and its OOM kills.
+ * @c: after estiba_cgroups_find()
+ * @now: boot clock, ns
+ */
 void estiba_memcg_read(struct estiba_container *c, u64 now)
 {
 	struct mem_cgroup *memcg;

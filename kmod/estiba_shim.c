@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Finds the shims, and with them the containers. Anybody can call himself
- * containerd-shim, so a shim is believed only if it is real root of the initial
- * user namespace, lives in the initial pid namespace, does not descend from
- * another shim (it would be a process of that one's container, or the moment
- * between fork and exec), runs a program of that name, and its arguments name a
- * container.
+ * Finds the shims, and with them the containers. Any process can be called
+ * containerd-shim, so a shim counts only if it is real root of the initial user
+ * namespace with CAP_SYS_ADMIN, is in the initial pid namespace, does not descend
+ * from another shim (then it is a process of that container, or between fork and
+ * exec), runs a program file of that name, and has arguments that name a container.
  */
+#include <linux/capability.h>
 #include <linux/cred.h>
 #include <linux/fs.h>
-#include <linux/idr.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/pid_namespace.h>
@@ -22,7 +21,7 @@
 
 #include "estiba.h"
 
-/* The part of a shim's arguments that is looked at. */
+/* Bytes of a shim's arguments that are read. */
 #define ARGS_MAX 4096
 
 /* Under RCU. */
@@ -30,120 +29,131 @@ static bool is_trusted(struct task_struct *p)
 {
 	const struct cred *cred = __task_cred(p);
 
-	return !estiba_is_gone(p) && cred->user_ns == &init_user_ns &&
+	return !estiba_has_exited(p) && cred->user_ns == &init_user_ns &&
+	       cap_raised(cred->cap_effective, CAP_SYS_ADMIN) &&
 	       uid_eq(cred->uid, GLOBAL_ROOT_UID) &&
 	       uid_eq(cred->euid, GLOBAL_ROOT_UID) &&
 	       task_active_pid_ns(p) == &init_pid_ns;
 }
 
 /*
- * Is the program in mm called like a shim? A process is named after the path it
- * was started by, and anybody may make a link to a program that becomes root.
+ * Is the program file of mm named like a shim? The comm of a process is that of the
+ * path it was started by, and any user can make a link to a setuid program.
+ * -EAGAIN: mm is locked, maybe for long.
  */
-static bool runs_shim(struct mm_struct *mm)
+static int runs_shim(struct mm_struct *mm)
 {
-	char name[sizeof(ESTIBA_SHIM_NAME)] = "";
+	char name[sizeof(ESTIBA_SHIM_WRAPPED)] = "";
 	struct vm_area_struct *vma;
 
-	if (mmap_read_lock_killable(mm))
-		return false;
+	if (!mmap_read_trylock(mm))
+		return -EAGAIN;
 	vma = find_vma(mm, mm->start_code);
 	if (vma && vma->vm_file)
 		snprintf(name, sizeof(name), "%pD", vma->vm_file);
 	mmap_read_unlock(mm);
-	return strcmp(name, ESTIBA_SHIM_NAME) == 0;
+	return !strncmp(name, ESTIBA_SHIM_NAME, sizeof(ESTIBA_SHIM_NAME) - 1) ||
+	       !strcmp(name, ESTIBA_SHIM_WRAPPED);
 }
 
 /*
- * Reads the arguments out of the memory of p. Only its anonymous memory: file
- * mappings could be served by a slow or hostile file system. May sleep.
+ * Read the arguments from the memory of p. Returns 1, 0 if it is not a shim, or
+ * -EAGAIN if that cannot be determined now. Reads anonymous memory only: a file
+ * mapping may be served by a slow or hostile file system. May sleep.
  */
-static bool read_args(struct task_struct *p, struct shim_args *to, char *buf)
+static int read_shim_args(struct task_struct *p, struct shim_args *to, char *buf)
 {
 	u64 exec_id = READ_ONCE(p->self_exec_id);
 	unsigned long begin, end;
 	struct mm_struct *mm;
-	bool is_shim;
-	int len;
+	int is_shim, len;
 
 	mm = get_task_mm(p);
 	if (!mm)
-		return false;
+		return 0;
 	is_shim = runs_shim(mm);
 	spin_lock(&mm->arg_lock);
 	begin = mm->arg_start;
 	end = mm->arg_end;
 	spin_unlock(&mm->arg_lock);
 	mmput(mm);
-	if (!is_shim || begin >= end)
-		return false;
+	if (is_shim <= 0 || begin >= end)
+		return min(is_shim, 0);
 	len = access_process_vm(p, begin, buf,
 				min_t(unsigned long, end - begin, ARGS_MAX),
 				FOLL_ANON);
-	/* An exec in between: those were the arguments of another program. */
+	/* After an exec the arguments belong to the previous program. */
 	if (len <= 0 || READ_ONCE(p->self_exec_id) != exec_id)
-		return false;
-	return shim_args_parse(to, buf, len);
+		return 0;
+	return estiba_shim_args_parse(to, buf, len) ? 1 : 0;
 }
 
-static int list_add_container(struct estiba_build *b, struct estiba_container *c)
+/**
+ * estiba_list_reserve() - Make room in the list of containers.
+ * @b: the build
+ * @more: number of containers
+ *
+ * May sleep.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int estiba_list_reserve(struct estiba_build *b, size_t more)
 {
-	if (b->count == b->room) {
-		size_t room = b->room ? 2 * b->room : 64;
-		struct estiba_container **list;
+	size_t room = b->room ?: 64;
+	struct estiba_container **list;
 
-		list = kvcalloc(room, sizeof(*list), GFP_KERNEL);
-		if (!list)
-			return -ENOMEM;
-		if (b->count)
-			memcpy(list, b->list, b->count * sizeof(*list));
-		kvfree(b->list);
-		b->list = list;
-		b->room = room;
-	}
-	b->list[b->count++] = c;
+	if (b->room - b->count >= more)
+		return 0;
+	while (room - b->count < more)
+		room *= 2;
+	list = kvcalloc(room, sizeof(*list), ESTIBA_GFP);
+	if (!list)
+		return -ENOMEM;
+	if (b->count)
+		memcpy(list, b->list, b->count * sizeof(*list));
+	kvfree(b->list);
+	b->list = list;
+	b->room = room;
 	return 0;
 }
 
-/* Takes over the reference to p. */
-static int consider(struct estiba_build *b, struct task_struct *p, char *buf)
+/* Takes the reference to p. */
+static int add_shim(struct estiba_build *b, struct task_struct *p, char *buf)
 {
 	u64 exec_id = READ_ONCE(p->self_exec_id);
 	struct estiba_container *c;
 	struct shim_args args;
-	int err;
+	int err = -EAGAIN;
 
 	c = estiba_container_find(p->pid, p->start_boottime);
-	if (!c || c->exec_id != exec_id) {
-		if (!read_args(p, &args, buf)) {
-			put_task_struct(p);
-			/* A killed reader cannot wait for another's memory. */
-			return fatal_signal_pending(current) ? -EINTR : 0;
-		}
-		if (c) {
-			c->args = args;
-			c->exec_id = exec_id;
-		} else {
-			c = estiba_container_add(p, &args, exec_id);
-		}
+	if (!c || c->exec_id != exec_id)
+		err = read_shim_args(p, &args, buf);
+	if (err == 0 || (err < 0 && !c)) {
+		put_task_struct(p);
+		return 0; /* not a shim, or retried in the next snapshot */
 	}
+	if (!c)
+		c = estiba_container_add(p, &args, exec_id);
+	else if (err > 0)
+		estiba_container_name(c, &args, exec_id);
 	if (!c) {
 		put_task_struct(p);
 		return -ENOMEM;
 	}
-	err = list_add_container(b, c);
+	err = estiba_list_reserve(b, 1);
 	if (err) {
 		put_task_struct(p);
 		return err;
 	}
+	b->list[b->count++] = c;
 	estiba_container_begin(c, p, b->number);
 	return 0;
 }
 
 /* Is one of p's ancestors the shim of a container of this build? Under RCU. */
-static bool has_shim_above(const struct estiba_build *b, struct task_struct *p)
+static bool has_shim_ancestor(const struct estiba_build *b, struct task_struct *p)
 {
-	/* Once it is reaped nobody tells it that its parent goes, too. */
+	/* The parent pointer of a reaped task is no longer updated. */
 	if (!pid_alive(p))
 		return false;
 	for (p = estiba_parent(p); p->pid > 1; p = estiba_parent(p)) {
@@ -158,21 +168,21 @@ static bool has_shim_above(const struct estiba_build *b, struct task_struct *p)
 	return false;
 }
 
-/* Drops the shims that live in another one's container. */
+/* Drop shims that run in another shim's container. */
 static void drop_nested(struct estiba_build *b)
 {
 	size_t kept = 0, nested = 0, i;
 
-	/* All must still count as shims while ancestors are looked for. */
+	/* Keep all of them as shims while their ancestors are checked. */
 	for (i = 0; i < b->count; i++) {
 		struct estiba_container *c = b->list[i];
-		bool above;
+		bool inner;
 
 		rcu_read_lock();
-		above = has_shim_above(b, c->shim);
+		inner = has_shim_ancestor(b, c->shim);
 		rcu_read_unlock();
-		c->nested = above;
-		nested += above;
+		c->dropped = inner;
+		nested += inner;
 		cond_resched();
 	}
 	if (!nested)
@@ -180,7 +190,7 @@ static void drop_nested(struct estiba_build *b)
 	for (i = 0; i < b->count; i++) {
 		struct estiba_container *c = b->list[i];
 
-		if (c->nested) {
+		if (c->dropped) {
 			c->seen = 0;
 			estiba_container_end(c);
 		} else {
@@ -190,19 +200,22 @@ static void drop_nested(struct estiba_build *b)
 	b->count = kept;
 }
 
-/*
- * estiba_shims_find - lists the containers, in the order of their shims' pids,
- * and tells the memo of them. -ENOMEM, -EINTR.
+/**
+ * estiba_shims_find() - Find the shims, and with them the containers.
+ * @b: gets the list of containers, ordered by pid, and memo entries for the shims
+ *
+ * Return: 0 or -ENOMEM.
  */
 int estiba_shims_find(struct estiba_build *b)
 {
 	struct task_struct **found;
+	struct estiba_pids at;
 	struct pid *pid;
-	int nr = 1, n, i, looked, err = 0;
+	int nr = 1, n, i, visited, err = 0;
 	char *buf;
 
-	found = kmalloc_array(ESTIBA_BATCH, sizeof(struct task_struct *), GFP_KERNEL);
-	buf = kmalloc(ARGS_MAX, GFP_KERNEL);
+	found = kmalloc_array(ESTIBA_BATCH, sizeof(struct task_struct *), ESTIBA_GFP);
+	buf = kmalloc(ARGS_MAX, ESTIBA_GFP);
 	if (!found || !buf) {
 		err = -ENOMEM;
 		goto out;
@@ -210,13 +223,14 @@ int estiba_shims_find(struct estiba_build *b)
 	do {
 		n = 0;
 		rcu_read_lock();
-		for (looked = 0; looked < ESTIBA_BATCH; looked++) {
+		estiba_pids_from(&at, nr);
+		for (visited = 0; visited < ESTIBA_BATCH; visited++) {
 			struct task_struct *p;
 
-			pid = idr_get_next(&init_pid_ns.idr, &nr);
+			pid = estiba_pids_next(&at);
 			if (!pid)
 				break;
-			nr++;
+			nr = at.iter.index + 1;
 			p = pid_task(pid, PIDTYPE_TGID);
 			if (!p || !estiba_named_shim(p) || !is_trusted(p))
 				continue;
@@ -228,7 +242,7 @@ int estiba_shims_find(struct estiba_build *b)
 			if (err)
 				put_task_struct(found[i]);
 			else
-				err = consider(b, found[i], buf);
+				err = add_shim(b, found[i], buf);
 		}
 		cond_resched();
 	} while (pid && !err);

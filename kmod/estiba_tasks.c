@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the threads of a process used, with what its ended threads and its
- * reaped children left behind in the signal structure. The same sums as in
- * /proc/PID/stat (utime + cutime, ...) and /proc/PID/io.
+ * Sums over the threads of a process, including exited threads and reaped children,
+ * which are accounted in the signal structure. The same sums as in /proc/PID/stat
+ * (utime + cutime, ...) and /proc/PID/io.
  */
 #include <linux/sched/cputime.h>
 #include <linux/sched/signal.h>
@@ -35,7 +35,7 @@ static void sum_threads(struct sums *s, struct task_struct *leader)
 	const struct signal_struct *sig = leader->signal;
 	struct task_struct *t;
 
-	/* No exact time is kept for reaped children. */
+	/* Of reaped children only the sampled times are kept. */
 	s->cpu = sig->sum_sched_runtime + sig->cutime + sig->cstime;
 	s->user = sig->utime + sig->cutime;
 	s->system = sig->stime + sig->cstime;
@@ -53,8 +53,8 @@ static void sum_threads(struct sums *s, struct task_struct *leader)
 }
 
 /*
- * A thread that ends meanwhile must count once, in the list or in the signal
- * structure: the kernel moves it under the lock.
+ * A thread that exits concurrently must count once, in the list or in the signal
+ * structure: the kernel moves it under this lock.
  */
 static void sum_threads_once(struct sums *s, struct task_struct *leader)
 {
@@ -74,7 +74,13 @@ static void sum_threads_once(struct sums *s, struct task_struct *leader)
 	read_sequnlock_excl_irqrestore(lock, flags);
 }
 
-/* estiba_tasks_add - adds the process of leader to u. Under RCU. */
+/**
+ * estiba_tasks_add() - Add the resource usage of a process.
+ * @u: the sums
+ * @leader: of the process
+ *
+ * Under RCU.
+ */
 void estiba_tasks_add(struct estiba_usage *u, struct task_struct *leader)
 {
 	struct sums s;

@@ -10,8 +10,8 @@
 
 static char *text_alloc(size_t size)
 {
-	/* Who keeps many documents open pays for them. */
-	return kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	/* Fail rather than invoke the OOM killer. */
+	return kvmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 }
 
 static void text_free(char *text)
@@ -22,7 +22,7 @@ static void text_free(char *text)
 #include <stdlib.h>
 #include <string.h>
 
-/* The tests replace the allocator, to make it fail. */
+/* Replaced by the tests, to make it fail. */
 extern char *json_test_alloc(size_t size);
 
 static char *text_alloc(size_t size)
@@ -36,7 +36,7 @@ static void text_free(char *text)
 }
 #endif
 
-/* The longest form of one byte inside a string, \u00XX. */
+/* Longest escape of one byte, \u00XX. */
 #define MAX_ESCAPE 6
 
 static const char digit_pairs[] =
@@ -47,7 +47,7 @@ static const char digit_pairs[] =
 
 static const char hex_digits[] = "0123456789abcdef";
 
-void json_init(struct json_writer *w, size_t hint)
+void estiba_json_init(struct json_writer *w, size_t hint)
 {
 	memset(w, 0, sizeof(*w));
 	if (hint < 256)
@@ -61,14 +61,14 @@ void json_init(struct json_writer *w, size_t hint)
 		w->failed = true;
 }
 
-void json_reuse(struct json_writer *w, char *text, size_t cap)
+void estiba_json_reuse(struct json_writer *w, char *text, size_t cap)
 {
 	memset(w, 0, sizeof(*w));
 	w->text = text;
 	w->cap = cap;
 }
 
-void json_release(struct json_writer *w)
+void estiba_json_release(struct json_writer *w)
 {
 	text_free(w->text);
 	w->text = NULL;
@@ -76,8 +76,8 @@ void json_release(struct json_writer *w)
 	w->cap = 0;
 }
 
-/* Doubling keeps the copying linear in the end. */
-bool json_grow(struct json_writer *w, size_t more)
+/* Doubling makes the total cost of copying linear. */
+bool estiba_json_grow(struct json_writer *w, size_t more)
 {
 	size_t cap = w->cap;
 	char *text;
@@ -100,9 +100,9 @@ bool json_grow(struct json_writer *w, size_t more)
 	return true;
 }
 
-void json_raw(struct json_writer *w, const char *bytes, size_t len)
+void estiba_json_raw(struct json_writer *w, const char *bytes, size_t len)
 {
-	if (!json_room(w, len))
+	if (!estiba_json_room(w, len))
 		return;
 	memcpy(w->text + w->len, bytes, len);
 	w->len += len;
@@ -116,9 +116,9 @@ static const u64 powers[] = {
 	100000000000000000ULL, 1000000000000000000ULL, 10000000000000000000ULL,
 };
 
-char *json_digits(char *to, u64 value)
+char *estiba_json_digits(char *to, u64 value)
 {
-	/* 1233 / 4096 is just above log10(2): at most one too many. */
+	/* 1233 / 4096 is just above log10(2), so count is at most one too large. */
 	int bits = 64 - __builtin_clzll(value | 1);
 	int count = bits * 1233 >> 12;
 	char *end;
@@ -140,15 +140,15 @@ char *json_digits(char *to, u64 value)
 	return end;
 }
 
-char *json_two_digits(char *to, unsigned int value)
+char *estiba_json_two_digits(char *to, unsigned int value)
 {
 	memcpy(to, digit_pairs + 2 * value, 2);
 	return to + 2;
 }
 
 /*
- * Length of the well-formed UTF-8 sequence that begins at s, 0 if there is
- * none (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
+ * Length of the well-formed UTF-8 sequence at s, or 0 (RFC 3629: no overlong forms, no
+ * surrogates, nothing above U+10FFFF).
  */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
@@ -183,12 +183,12 @@ static size_t utf8_length(const unsigned char *s, size_t left)
 }
 
 #define EACH(byte) (0x0101010101010101ULL * (byte))
-/* Not 0 if a byte of x is 0. */
+/* Nonzero if a byte of x is 0. */
 #define NUL_IN(x) (((x) - EACH(1)) & ~(x) & EACH(0x80))
 
 /*
- * True only if each of the eight bytes stands for itself in a string. A carry
- * from one byte to the next can make it false for a plain neighbour: no harm.
+ * True only if none of the eight bytes needs an escape. A carry into the next byte can
+ * make it false for plain bytes, which is harmless.
  */
 static bool all_plain(u64 bytes)
 {
@@ -197,7 +197,7 @@ static bool all_plain(u64 bytes)
 		 EACH(0x80));
 }
 
-void json_text(struct json_writer *w, const char *lead, size_t lead_len,
+void estiba_json_text(struct json_writer *w, const char *lead, size_t lead_len,
 	       const char *bytes, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)bytes;
@@ -209,7 +209,7 @@ void json_text(struct json_writer *w, const char *lead, size_t lead_len,
 		w->failed = true;
 		return;
 	}
-	if (!json_room(w, lead_len + len * MAX_ESCAPE + 1))
+	if (!estiba_json_room(w, lead_len + len * MAX_ESCAPE + 1))
 		return;
 	to = w->text + w->len;
 	memcpy(to, lead, lead_len);

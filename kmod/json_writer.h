@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A JSON writer that grows its own buffer. Builds in the kernel and, for its
- * tests, in user space: it is what hostile process names reach.
+ * A JSON writer with a growing buffer. Also builds in user space, for tests and a
+ * fuzzer: it handles names that hostile processes choose.
  *
- * Every value of the document is a JSON string. A failed allocation is
- * remembered: later calls do nothing, and the one who started the document
- * asks json_failed() once at its end. A document is whole or not there.
+ * Every value is a JSON string. After a failed allocation all calls do nothing, so
+ * the caller checks estiba_json_failed() once, at the end. There are no partial
+ * documents.
  */
 #ifndef ESTIBA_JSON_WRITER_H
 #define ESTIBA_JSON_WRITER_H
@@ -21,7 +21,7 @@
 typedef uint64_t u64;
 #endif
 
-/* No document is larger; an estimate of the largest one is in README.md. */
+/* Limit of a document; README.md estimates the largest real one. */
 #define JSON_MAX_BYTES ((size_t)512 << 20)
 
 struct json_writer {
@@ -31,62 +31,62 @@ struct json_writer {
 	bool failed;
 };
 
-/* json_init - start an empty document with room for hint bytes. */
-void json_init(struct json_writer *w, size_t hint);
+/* estiba_json_init() - Start an empty document with room for hint bytes. */
+void estiba_json_init(struct json_writer *w, size_t hint);
 
 /*
- * json_reuse - start an empty document in the buffer of an old one, cap bytes
- * that this module allocated: a new one would have to be cleared first.
+ * estiba_json_reuse() - Start an empty document in the buffer of an old one, cap
+ * bytes allocated by the writer. Saves clearing a new buffer.
  */
-void json_reuse(struct json_writer *w, char *text, size_t cap);
+void estiba_json_reuse(struct json_writer *w, char *text, size_t cap);
 
-/* json_release - give the buffer back; allowed in any state, also twice. */
-void json_release(struct json_writer *w);
+/* estiba_json_release() - Free the buffer; allowed in any state, also twice. */
+void estiba_json_release(struct json_writer *w);
 
-static inline bool json_failed(const struct json_writer *w)
+static inline bool estiba_json_failed(const struct json_writer *w)
 {
 	return w->failed;
 }
 
-/* json_grow - more room than there is; false: no memory, or too much. */
-bool json_grow(struct json_writer *w, size_t more);
+/* estiba_json_grow() - Grow the buffer; false: no memory, or JSON_MAX_BYTES exceeded. */
+bool estiba_json_grow(struct json_writer *w, size_t more);
 
-/* json_room - make room for more bytes. */
-static inline bool json_room(struct json_writer *w, size_t more)
+/* estiba_json_room() - Ensure room for more bytes. */
+static inline bool estiba_json_room(struct json_writer *w, size_t more)
 {
-	return w->cap - w->len >= more || json_grow(w, more);
+	return w->cap - w->len >= more || estiba_json_grow(w, more);
 }
 
-/* json_raw - append bytes as they are. */
-void json_raw(struct json_writer *w, const char *bytes, size_t len);
+/* estiba_json_raw() - Append bytes verbatim. */
+void estiba_json_raw(struct json_writer *w, const char *bytes, size_t len);
 
 /*
- * json_text - append lead as it is, then bytes as the inside of a JSON string,
- * then a quote. Any byte is allowed: quotes, backslashes and control bytes are
- * escaped, each byte that is not part of well-formed UTF-8 becomes U+FFFD.
+ * estiba_json_text() - Append lead verbatim, then bytes escaped for a JSON string,
+ * then a quote. Accepts any byte: quotes, backslashes and control bytes are escaped,
+ * and each byte that is not part of well-formed UTF-8 becomes U+FFFD.
  */
-void json_text(struct json_writer *w, const char *lead, size_t lead_len,
+void estiba_json_text(struct json_writer *w, const char *lead, size_t lead_len,
 	       const char *bytes, size_t len);
 
-/* The longest decimal number, 18446744073709551615. */
+/* Digits of the largest u64, 18446744073709551615. */
 #define JSON_MAX_DIGITS 20
 
-/* json_digits - write value at to; the end of it, at most JSON_MAX_DIGITS on. */
-char *json_digits(char *to, u64 value);
+/* estiba_json_digits() - Write value at to, up to JSON_MAX_DIGITS; returns its end. */
+char *estiba_json_digits(char *to, u64 value);
 
-/* json_two_digits - likewise, value below 100, with a zero in front. */
-char *json_two_digits(char *to, unsigned int value);
+/* estiba_json_two_digits() - The same for a value below 100, zero-padded. */
+char *estiba_json_two_digits(char *to, unsigned int value);
 
 /*
- * json_number - append lead as it is, then value in decimal, then a quote.
- * Inline: copying a lead of known length is a few instructions.
+ * estiba_json_number() - Append lead verbatim, then value in decimal, then a quote.
+ * Inline, because copying a lead of constant length takes a few instructions.
  */
 static inline __attribute__((__always_inline__)) void
-json_number(struct json_writer *w, const char *lead, size_t lead_len, u64 value)
+estiba_json_number(struct json_writer *w, const char *lead, size_t lead_len, u64 value)
 {
 	char *to;
 
-	if (!json_room(w, lead_len + JSON_MAX_DIGITS + 1))
+	if (!estiba_json_room(w, lead_len + JSON_MAX_DIGITS + 1))
 		return;
 	to = w->text + w->len;
 	memcpy(to, lead, lead_len);
@@ -94,33 +94,33 @@ json_number(struct json_writer *w, const char *lead, size_t lead_len, u64 value)
 	if (value < 10)
 		*to++ = '0' + value;
 	else
-		to = json_digits(to, value);
+		to = estiba_json_digits(to, value);
 	*to++ = '"';
 	w->len = to - w->text;
 }
 
-/* json_hundredths - likewise, value 1234 as 12.34. */
+/* estiba_json_hundredths() - The same, with value 1234 written as 12.34. */
 static inline __attribute__((__always_inline__)) void
-json_hundredths(struct json_writer *w, const char *lead, size_t lead_len,
+estiba_json_hundredths(struct json_writer *w, const char *lead, size_t lead_len,
 		u64 value)
 {
 	char *to;
 
-	if (!json_room(w, lead_len + JSON_MAX_DIGITS + 4))
+	if (!estiba_json_room(w, lead_len + JSON_MAX_DIGITS + 4))
 		return;
 	to = w->text + w->len;
 	memcpy(to, lead, lead_len);
-	to = json_digits(to + lead_len, value / 100);
+	to = estiba_json_digits(to + lead_len, value / 100);
 	*to++ = '.';
-	to = json_two_digits(to, value % 100);
+	to = estiba_json_two_digits(to, value % 100);
 	*to++ = '"';
 	w->len = to - w->text;
 }
 
-/* A string literal and its length, for the functions above. */
+/* A string literal and its length, as two arguments. */
 #define JSON_LIT(s) s, sizeof(s) - 1
 
-/* A key in front of a value, with and without the comma before it. */
+/* A key, up to the quote that starts its value; the first one has no comma. */
 #define JSON_FIRST(key) JSON_LIT("\"" key "\":\"")
 #define JSON_KEY(key) JSON_LIT(",\"" key "\":\"")
 

@@ -18,7 +18,7 @@ static bool word_is(struct word w, const char *s)
 	return w.len == strlen(s) && memcmp(w.s, s, w.len) == 0;
 }
 
-bool is_plain_name(const char *s, size_t len, size_t max)
+bool estiba_is_plain_name(const char *s, size_t len, size_t max)
 {
 	size_t i;
 
@@ -36,8 +36,8 @@ bool is_plain_name(const char *s, size_t len, size_t max)
 }
 
 /*
- * Cuts the next argument off args. An argument without its NUL was cut by the
- * reader's buffer and does not count.
+ * Take the next argument from args. One without a NUL was truncated by the buffer and
+ * does not count.
  */
 static bool next_word(const char **args, size_t *left, struct word *w)
 {
@@ -54,7 +54,7 @@ static bool next_word(const char **args, size_t *left, struct word *w)
 
 enum flag { FLAG_NONE, FLAG_ID, FLAG_NAMESPACE };
 
-/* Which flag w is; value is what stands behind its '=', if there is one. */
+/* Which flag w is; value is set to the text after its '=', if there is one. */
 static enum flag flag_of(struct word w, struct word *value)
 {
 	const char *equal;
@@ -82,7 +82,7 @@ static enum flag flag_of(struct word w, struct word *value)
 	return FLAG_NONE;
 }
 
-bool shim_args_parse(struct shim_args *to, const char *args, size_t len)
+bool estiba_shim_args_parse(struct shim_args *to, const char *args, size_t len)
 {
 	struct word w, value, id = {}, namespace = {};
 	bool action = false;
@@ -106,11 +106,11 @@ bool shim_args_parse(struct shim_args *to, const char *args, size_t len)
 		else
 			namespace = value;
 	}
-	if (action || !is_plain_name(id.s, id.len, SHIM_ID_MAX))
+	if (action || !estiba_is_plain_name(id.s, id.len, SHIM_ID_MAX))
 		return false;
 	memcpy(to->id, id.s, id.len);
 	to->id_len = id.len;
-	if (is_plain_name(namespace.s, namespace.len, SHIM_NAMESPACE_MAX)) {
+	if (estiba_is_plain_name(namespace.s, namespace.len, SHIM_NAMESPACE_MAX)) {
 		memcpy(to->namespace, namespace.s, namespace.len);
 		to->namespace_len = namespace.len;
 	}

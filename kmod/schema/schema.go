@@ -1,4 +1,4 @@
-// Package schema holds the JSON Schema of the document that the kernel module
+// Package schema contains the JSON Schema of the document that the kernel module
 // and the exporter's dump command write.
 package schema
 

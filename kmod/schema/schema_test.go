@@ -13,12 +13,12 @@ import (
 	"github.com/estiba/estiba/kmod/schema"
 )
 
-// documentsEnv names the folder with documents that a real kernel made; the
-// machine test in test/qemu sets it.
+// documentsEnv is the environment variable with a directory of documents from a real
+// kernel; the test in test/machine/qemu sets it.
 const documentsEnv = "ESTIBA_DOCUMENTS"
 
 func validate(s *jsonschema.Schema, data []byte) error {
-	// Go's parser takes broken UTF-8; others do not.
+	// Go's parser accepts invalid UTF-8; others do not.
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
 	}
@@ -67,13 +67,13 @@ func TestSamplesAreValid(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := validate(s, data); err != nil {
-				t.Errorf("refused: %v", err)
+				t.Errorf("rejected: %v", err)
 			}
 		})
 	}
 }
 
-func TestInvalidSamplesAreRefused(t *testing.T) {
+func TestInvalidSamplesAreRejected(t *testing.T) {
 	s := compiled(t)
 	for _, name := range files(t, "samples/invalid/*.json", 15) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
@@ -88,10 +88,9 @@ func TestInvalidSamplesAreRefused(t *testing.T) {
 	}
 }
 
-// TestDocumentsOfTheKernel checks what a booted kernel wrote, in the folder
-// that the machine test names. Without one it looks at the samples; an empty
-// folder is a failure.
-func TestDocumentsOfTheKernel(t *testing.T) {
+// TestKernelDocuments checks the documents of a booted kernel in the directory of
+// documentsEnv, by default the samples. An empty directory is a failure.
+func TestKernelDocuments(t *testing.T) {
 	dir := os.Getenv(documentsEnv)
 	if dir == "" {
 		dir = "samples"
@@ -104,7 +103,7 @@ func TestDocumentsOfTheKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := validate(s, data); err != nil {
-				t.Errorf("refused: %v", err)
+				t.Errorf("rejected: %v", err)
 			}
 		})
 	}

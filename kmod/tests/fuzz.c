@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * libFuzzer target: any bytes as the arguments of a shim and as a name. What is
- * written must be well-formed UTF-8 inside JSON strings, and read back as it was.
+ * libFuzzer target: arbitrary bytes as the arguments of a shim, as the path of a cgroup
+ * and as a name. The output must be JSON strings of well-formed UTF-8 that decode to the
+ * input.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../cgroup_name.h"
 #include "../json_writer.h"
 #include "../shim_args.h"
 
@@ -23,8 +25,8 @@ static void check(int ok)
 }
 
 /*
- * Length of the well-formed sequence at s by its code point, 0 if there is none;
- * written independently.
+ * Length of the well-formed sequence at s, or 0; decodes the code point, unlike the
+ * writer.
  */
 static size_t sequence(const unsigned char *s, size_t left)
 {
@@ -49,7 +51,7 @@ static size_t sequence(const unsigned char *s, size_t left)
 	return n;
 }
 
-/* The number of four hex digits. */
+/* Value of four hex digits. */
 static unsigned int hex(const unsigned char *s)
 {
 	char digits[5] = { 0 };
@@ -59,7 +61,7 @@ static unsigned int hex(const unsigned char *s)
 	return (unsigned int)strtoul(digits, NULL, 16);
 }
 
-/* Reads the string that begins at s back and holds it against data. */
+/* Decode the JSON string at s and compare it with data. */
 static const unsigned char *check_string(const unsigned char *s,
 					 const unsigned char *end,
 					 const uint8_t *data, size_t size)
@@ -96,19 +98,19 @@ static const unsigned char *check_string(const unsigned char *s,
 	return s + 1;
 }
 
-/* The same text again and again, over the places where the buffer grows. */
+/* Write the same text several times, so that the buffer grows. */
 static void write_texts(const uint8_t *data, size_t size)
 {
 	const unsigned char *s, *end;
 	struct json_writer w;
 	int i;
 
-	json_init(&w, size);
+	estiba_json_init(&w, size);
 	for (i = 0; i < 5; i++) {
-		json_text(&w, JSON_LIT("\""), (const char *)data, size);
-		json_number(&w, JSON_KEY("n"), size << (8 * i));
+		estiba_json_text(&w, JSON_LIT("\""), (const char *)data, size);
+		estiba_json_number(&w, JSON_KEY("n"), size << (8 * i));
 	}
-	check(!json_failed(&w));
+	check(!estiba_json_failed(&w));
 	s = (const unsigned char *)w.text;
 	end = s + w.len;
 	for (i = 0; i < 5; i++) {
@@ -122,19 +124,46 @@ static void write_texts(const uint8_t *data, size_t size)
 		s += len;
 	}
 	check(s == end);
-	json_release(&w);
+	estiba_json_release(&w);
+}
+
+/* Ids are plain names, and what is below a container's own cgroup changes nothing. */
+static void check_cgroup(const char *path, size_t size)
+{
+	struct cgroup_match m, outer;
+	char *copy;
+
+	if (!estiba_cgroup_match(&m, path, size))
+		return;
+	check(m.path_len <= size);
+	check(!m.pod || (m.pod >= path && m.pod + CGROUP_HEX_ID <= path + m.path_len));
+	if (m.helper) {
+		check(!m.id_len && !m.pod);
+		return;
+	}
+	check(estiba_is_plain_name(m.id, m.id_len, CGROUP_ID_MAX));
+	copy = malloc(m.path_len);
+	check(copy != NULL);
+	memcpy(copy, path, m.path_len);
+	check(estiba_cgroup_match(&outer, copy, m.path_len));
+	check(outer.id_len == m.id_len && !memcmp(outer.id, m.id, m.id_len));
+	check(outer.path_len == m.path_len && outer.user == m.user &&
+	      outer.runtime == m.runtime && outer.by_shim == m.by_shim &&
+	      !outer.helper && !outer.pod == !m.pod);
+	free(copy);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct shim_args args;
 
-	if (shim_args_parse(&args, (const char *)data, size)) {
-		check(is_plain_name(args.id, args.id_len, SHIM_ID_MAX));
+	if (estiba_shim_args_parse(&args, (const char *)data, size)) {
+		check(estiba_is_plain_name(args.id, args.id_len, SHIM_ID_MAX));
 		check(!args.namespace_len ||
-		      is_plain_name(args.namespace, args.namespace_len,
+		      estiba_is_plain_name(args.namespace, args.namespace_len,
 				    SHIM_NAMESPACE_MAX));
 	}
+	check_cgroup((const char *)data, size);
 	write_texts(data, size);
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Runs the fuzz target over the files it is given: needs no fuzzer. */
+/* Runs the fuzz target over files, without a fuzzer. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 		}
 		size = fread(data, 1, sizeof(data), f);
 		fclose(f);
-		/* Every beginning of it, too, each in memory of its own size. */
+		/* Every prefix, each in an allocation of exactly its size. */
 		for (n = 0; n <= size; n++) {
 			uint8_t *copy = malloc(n ? n : 1);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* User-space tests of json_writer, shim_args and counter. */
+/* User-space tests of json_writer, shim_args, cgroup_name and counter. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../cgroup_name.h"
 #include "../counter.h"
 #include "../json_writer.h"
 #include "../shim_args.h"
@@ -34,12 +35,12 @@ static void check_text(const char *bytes, size_t len, const char *want)
 {
 	struct json_writer w;
 
-	json_init(&w, 0);
-	json_text(&w, JSON_LIT("\""), bytes, len);
-	CHECK(!json_failed(&w), "failed");
+	estiba_json_init(&w, 0);
+	estiba_json_text(&w, JSON_LIT("\""), bytes, len);
+	CHECK(!estiba_json_failed(&w), "failed");
 	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
 	      "got %.*s, want %s", (int)w.len, w.text, want);
-	json_release(&w);
+	estiba_json_release(&w);
 }
 
 static void test_text(void)
@@ -54,7 +55,7 @@ static void test_text(void)
 		{ "\x01\n\x1f\x7f", "\"\\u0001\\u000a\\u001f\\u007f\"" },
 		{ "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
 		  "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
-		{ "\xc3", "\"\\ufffd\"" },			/* cut */
+		{ "\xc3", "\"\\ufffd\"" },			/* truncated */
 		{ "\xe2\x82", "\"\\ufffd\\ufffd\"" },
 		{ "\xf0\x9f\x98", "\"\\ufffd\\ufffd\\ufffd\"" },
 		{ "\xc0\xaf", "\"\\ufffd\\ufffd\"" },		/* overlong */
@@ -72,7 +73,7 @@ static void test_text(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		/* An exact copy: one byte too far is out of bounds. */
+		/* An exact copy, so that one byte too far is out of bounds. */
 		size_t len = strlen(cases[i].bytes);
 		char *copy = malloc(len ? len : 1);
 
@@ -83,7 +84,7 @@ static void test_text(void)
 	check_text("a\0b", 3, "\"a\\u0000b\"");
 }
 
-/* Each byte alone, and each pair of a lead and any byte, is printable JSON. */
+/* Each byte, and each pair of a lead byte and any byte, becomes printable JSON. */
 static void test_all_bytes(void)
 {
 	int a, b;
@@ -94,8 +95,8 @@ static void test_all_bytes(void)
 			char pair[2] = { (char)a, (char)b };
 			size_t i;
 
-			json_init(&w, 0);
-			json_text(&w, JSON_LIT(""), pair, 2);
+			estiba_json_init(&w, 0);
+			estiba_json_text(&w, JSON_LIT(""), pair, 2);
 			for (i = 0; i + 1 < w.len; i++) {
 				unsigned char c = w.text[i];
 
@@ -104,12 +105,12 @@ static void test_all_bytes(void)
 				CHECK(c != '"' || (i && w.text[i - 1] == '\\'),
 				      "bare quote out of %02x %02x", a, b);
 			}
-			json_release(&w);
+			estiba_json_release(&w);
 		}
 	}
 }
 
-/* A byte that does not stand for itself is found among plain ones anywhere. */
+/* A byte that needs an escape is found at any position among plain ones. */
 static void test_eights(void)
 {
 	char text[27], want[64];
@@ -135,12 +136,12 @@ static void test_eights(void)
 					*to++ = c;
 			}
 			*to++ = '"';
-			json_init(&w, 0);
-			json_text(&w, JSON_LIT(""), text, 26);
+			estiba_json_init(&w, 0);
+			estiba_json_text(&w, JSON_LIT(""), text, 26);
 			CHECK(w.len == (size_t)(to - want) &&
 			      !memcmp(w.text, want, w.len),
 			      "byte %02x at %d: %.*s", b, at, (int)w.len, w.text);
-			json_release(&w);
+			estiba_json_release(&w);
 		}
 	}
 }
@@ -150,19 +151,19 @@ static void check_number(u64 value)
 	char want[64];
 	struct json_writer w;
 
-	json_init(&w, 0);
-	json_number(&w, JSON_KEY("n"), value);
+	estiba_json_init(&w, 0);
+	estiba_json_number(&w, JSON_KEY("n"), value);
 	snprintf(want, sizeof(want), ",\"n\":\"%llu\"", (unsigned long long)value);
 	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
 	      "got %.*s, want %s", (int)w.len, w.text, want);
 	w.len = 0;
-	json_hundredths(&w, JSON_FIRST("n"), value);
+	estiba_json_hundredths(&w, JSON_FIRST("n"), value);
 	snprintf(want, sizeof(want), "\"n\":\"%llu.%02llu\"",
 		 (unsigned long long)(value / 100),
 		 (unsigned long long)(value % 100));
 	CHECK(w.len == strlen(want) && !memcmp(w.text, want, w.len),
 	      "got %.*s, want %s", (int)w.len, w.text, want);
-	json_release(&w);
+	estiba_json_release(&w);
 }
 
 static void test_numbers(void)
@@ -181,7 +182,7 @@ static void test_numbers(void)
 	check_number(~(u64)0);
 }
 
-/* Whichever allocation fails: the writer says so and never writes beyond. */
+/* Whichever allocation fails, the writer reports it and stays within its buffer. */
 static void test_no_memory(void)
 {
 	long n;
@@ -191,17 +192,17 @@ static void test_no_memory(void)
 		int i;
 
 		allocations_left = n;
-		json_init(&w, 1);
+		estiba_json_init(&w, 1);
 		for (i = 0; i < 20000; i++) {
-			json_number(&w, JSON_KEY("number"), i);
-			json_text(&w, JSON_KEY("text"), "\xff\xff", 2);
-			json_hundredths(&w, JSON_KEY("percent"), i);
-			json_raw(&w, JSON_LIT("}"));
+			estiba_json_number(&w, JSON_KEY("number"), i);
+			estiba_json_text(&w, JSON_KEY("text"), "\xff\xff", 2);
+			estiba_json_hundredths(&w, JSON_KEY("percent"), i);
+			estiba_json_raw(&w, JSON_LIT("}"));
 		}
-		CHECK(json_failed(&w), "%ld allocations were enough", n);
-		CHECK(w.len <= w.cap, "beyond the end");
-		json_release(&w);
-		json_release(&w);
+		CHECK(estiba_json_failed(&w), "succeeded with %ld allocations", n);
+		CHECK(w.len <= w.cap, "wrote past the end");
+		estiba_json_release(&w);
+		estiba_json_release(&w);
 	}
 	allocations_left = -1;
 }
@@ -211,18 +212,18 @@ static void test_growth(void)
 	struct json_writer w;
 	int i;
 
-	json_init(&w, 0);
+	estiba_json_init(&w, 0);
 	for (i = 0; i < 100000; i++)
-		json_raw(&w, "0123456789", 10);
-	CHECK(!json_failed(&w) && w.len == 1000000, "%zu bytes", w.len);
+		estiba_json_raw(&w, "0123456789", 10);
+	CHECK(!estiba_json_failed(&w) && w.len == 1000000, "%zu bytes", w.len);
 	for (i = 0; i < 1000000; i++)
 		if (w.text[i] != '0' + i % 10)
 			break;
 	CHECK(i == 1000000, "wrong at %d", i);
-	json_release(&w);
+	estiba_json_release(&w);
 }
 
-/* Room is made for the escaped form, at any place in the buffer. */
+/* The buffer grows for the escaped form, at any position. */
 static void test_text_growth(void)
 {
 	char hostile[300];
@@ -232,11 +233,11 @@ static void test_text_growth(void)
 	for (len = 0; len <= sizeof(hostile); len++) {
 		struct json_writer w;
 
-		json_init(&w, 0);
-		json_text(&w, JSON_LIT("\""), hostile, len);
-		json_text(&w, JSON_LIT(",\""), hostile, len);
+		estiba_json_init(&w, 0);
+		estiba_json_text(&w, JSON_LIT("\""), hostile, len);
+		estiba_json_text(&w, JSON_LIT(",\""), hostile, len);
 		CHECK(w.len == 2 * (6 * len + 2) + 1, "%zu bytes", w.len);
-		json_release(&w);
+		estiba_json_release(&w);
 	}
 }
 
@@ -248,7 +249,7 @@ static void check_args(const char *args, size_t len, const char *id,
 	bool ok;
 
 	memcpy(copy, args, len);
-	ok = shim_args_parse(&got, copy, len);
+	ok = estiba_shim_args_parse(&got, copy, len);
 	free(copy);
 	CHECK(ok == (id != NULL), "%s: %d", args, ok);
 	if (!ok || !id)
@@ -289,9 +290,9 @@ static void test_args(void)
 	check_args(ARGS("shim\0---id\0abc"), NULL, NULL);
 	check_args(ARGS("shim"), NULL, NULL);
 	check_args("", 0, NULL, NULL);
-	check_args("shim\0-id\0ab", 11, NULL, NULL);	/* cut: its end is unknown */
+	check_args("shim\0-id\0ab", 11, NULL, NULL);	/* truncated: unknown end */
 	check_args("\0\0\0\0", 4, NULL, NULL);
-	check_args(ARGS("\0-id\0abc"), "abc", "");	/* no name of its own */
+	check_args(ARGS("\0-id\0abc"), "abc", "");	/* empty program name */
 
 	memset(longest + 9, 'x', SHIM_ID_MAX + 1);
 	check_args(longest, 9 + SHIM_ID_MAX + 2, NULL, NULL);
@@ -301,16 +302,16 @@ static void test_args(void)
 
 static void test_counter(void)
 {
-	const u64 s = COUNTER_PATIENCE_NS;
+	const u64 s = COUNTER_RESET_NS;
 	struct counter c = { 0 };
 
 	CHECK(counter_feed(&c, 100, 1 * s) == 100, "first");
-	CHECK(counter_feed(&c, 90, 2 * s) == 100, "a dip is held");
-	CHECK(counter_feed(&c, 110, 9 * s) == 110, "and leaves nothing behind");
-	CHECK(counter_feed(&c, 10, 10 * s) == 110, "a fall is held");
+	CHECK(counter_feed(&c, 90, 2 * s) == 100, "a dip keeps the last value");
+	CHECK(counter_feed(&c, 110, 9 * s) == 110, "a dip has no later effect");
+	CHECK(counter_feed(&c, 10, 10 * s) == 110, "a reset keeps the last value");
 	CHECK(counter_feed(&c, 20, 10 * s + 1) == 110, "for a second");
-	CHECK(counter_feed(&c, 30, 11 * s) == 110, "then it goes on");
-	CHECK(counter_feed(&c, 35, 12 * s) == 115, "from what was shown");
+	CHECK(counter_feed(&c, 30, 11 * s) == 110, "then the base changes");
+	CHECK(counter_feed(&c, 35, 12 * s) == 115, "growth is added to the last value");
 	counter_rebase(&c, 1000);
 	CHECK(counter_feed(&c, 1001, 13 * s) == 116, "another source: no jump");
 	CHECK(!((struct counter){ 0 }).known, "unknown at first");
@@ -324,7 +325,7 @@ static void test_percent(void)
 	CHECK(busy_hundredths(5, 10, 8) == 5000, "half a CPU");
 	CHECK(busy_hundredths(30, 10, 2) == 20000, "at most two CPUs");
 	CHECK(busy_hundredths(year, year, 1) == 10000, "a year");
-	/* Where length * cpus does not fit, to a hundredth. */
+	/* Where length * cpus overflows: exact to a hundredth. */
 	CHECK(busy_hundredths(4 * year, 8 * year, 4096) - 4999 <= 1, "long on many CPUs");
 	CHECK(busy_hundredths(~0ULL, ~0ULL, 64) - 9999 <= 1, "longest");
 }
@@ -357,7 +358,76 @@ static void test_split(void)
 	CHECK(scale_part(1ULL << 62, 1ULL << 62, 1ULL << 63) == 1ULL << 61, "large half");
 }
 
-int main(void)
+/* Write what the path of a cgroup reveals, as in a line of the cases. */
+static void describe(char *to, size_t size, const char *path)
+{
+	struct cgroup_match m;
+	const char *mark = "";
+
+	if (!estiba_cgroup_match(&m, path, strlen(path))) {
+		snprintf(to, size, "none\t-\t-\t0\t-");
+		return;
+	}
+	if (m.helper)
+		mark = "!";
+	else if (m.by_shim)
+		mark = "?";
+	snprintf(to, size, "%s%s\t%.*s\t%.*s\t%u\t%.*s", m.runtime ? m.runtime : "",
+		 mark, m.id_len ? (int)m.id_len : 1, m.id_len ? m.id : "-",
+		 m.helper ? 1 : (int)m.path_len, m.helper ? "-" : path, m.user,
+		 m.pod ? CGROUP_HEX_ID : 1, m.pod ? m.pod : "-");
+}
+
+/* The cases that the tests of the Go programs read, too. */
+static void test_cgroups(const char *file)
+{
+	FILE *f = fopen(file, "r");
+	char line[4096], got[4096];
+	int n = 0, cases = 0;
+
+	if (!f) {
+		perror(file);
+		failures++;
+		return;
+	}
+	while (fgets(line, sizeof(line), f)) {
+		char *want;
+
+		n++;
+		line[strcspn(line, "\n")] = '\0';
+		want = strchr(line, '\t');
+		if (line[0] == '#' || !want)
+			continue;
+		*want++ = '\0';
+		describe(got, sizeof(got), line);
+		CHECK(!strcmp(got, want), "%s:%d: %s\n got %s\nwant %s", file, n, line,
+		      got, want);
+		cases++;
+	}
+	fclose(f);
+	CHECK(cases >= 50, "%s: %d cases", file, cases);
+}
+
+static void test_cgroup_limits(void)
+{
+	const char scope[] = ".scope";
+	char path[1 + 255 + 1 + 1] = "/";
+	struct cgroup_match m;
+
+	/* SLICE-ID.scope of 255 bytes, the longest name; then one longer. */
+	memset(path + 1, 'a', 256);
+	memcpy(path + 256 - 6, scope, 6);
+	path[256 - 6 - 65] = '-';
+	CHECK(estiba_cgroup_match(&m, path, 256) && m.by_shim && m.id_len == 64, "longest name");
+	memset(path + 1, 'a', 256);
+	memcpy(path + 257 - 6, scope, 6);
+	path[257 - 6 - 65] = '-';
+	CHECK(!estiba_cgroup_match(&m, path, 257), "too long a name");
+	CHECK(!estiba_cgroup_match(&m, "/user-user@5.service/lxc", 24) && !m.user,
+	      "one form of a user in another");
+}
+
+int main(int argc, char **argv)
 {
 	test_text();
 	test_all_bytes();
@@ -367,6 +437,8 @@ int main(void)
 	test_growth();
 	test_text_growth();
 	test_args();
+	test_cgroups(argc > 1 ? argv[1] : "cgroups.txt");
+	test_cgroup_limits();
 	test_counter();
 	test_percent();
 	test_split();
