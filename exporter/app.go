@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,16 +18,15 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/estiba/estiba/exporter/collector"
-	"github.com/estiba/estiba/exporter/names"
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/web"
 )
 
-// stopGrace is how long running scrapes may go on after the order to stop.
+// stopGrace is the time for running scrapes to finish at shutdown.
 const stopGrace = 5 * time.Second
 
-// Config is all that the flags say.
+// Config has the values of all flags.
 type Config struct {
 	Web           web.Config
 	TelemetryPath string
@@ -32,10 +34,14 @@ type Config struct {
 	KmodFile      string
 	ProcFS        string
 	SysFS         string
-	CgroupFS      string // "": fs/cgroup below SysFS
-	DockerHost    string
+	CgroupFS      string   // "": SysFS/fs/cgroup
+	DockerHost    string   // address, runtimes.Auto or runtimes.None; "": none
+	PodmanHosts   []string // the same
+	CRIEndpoints  []string // the same
 	DockerLabels  []string
 	Names         collector.NameSet
+	Interfaces    bool // export each network interface
+	OpenFiles     bool // export the number of open files
 	Limit         int
 	Timeout       time.Duration
 	Host          string
@@ -43,39 +49,64 @@ type Config struct {
 
 func (c Config) validate() error {
 	if c.Limit < 1 {
-		return fmt.Errorf("--limit.containers is %d: want at least 1", c.Limit)
+		return fmt.Errorf("--limit.containers is %d: must be at least 1", c.Limit)
 	}
 	if c.Timeout <= 0 {
-		return fmt.Errorf("--scrape.timeout is %s: want more than 0", c.Timeout)
+		return fmt.Errorf("--scrape.timeout is %s: must be positive", c.Timeout)
 	}
-	if len(c.TelemetryPath) < 2 || c.TelemetryPath[0] != '/' {
-		return fmt.Errorf("--web.telemetry-path is %q: want a path such as /metrics", c.TelemetryPath)
+	if err := validPath(c.TelemetryPath); err != nil {
+		return fmt.Errorf("--web.telemetry-path is %q: %w", c.TelemetryPath, err)
 	}
 	seen := map[string]string{}
 	for _, l := range c.DockerLabels {
 		name := collector.LabelName(l)
 		if other, ok := seen[name]; ok {
-			return fmt.Errorf("--docker.label=%s and --docker.label=%s would both be published as %s", other, l, name)
+			return fmt.Errorf("--docker.label=%s and --docker.label=%s: duplicate metric label %s", other, l, name)
 		}
 		seen[name] = l
 	}
 	return nil
 }
 
-// App is one exporter.
+// hosts returns the addresses of the runtimes.
+func (c Config) hosts() runtimes.Hosts {
+	return runtimes.Hosts{runtimes.Docker: {c.DockerHost}, runtimes.Podman: c.PodmanHosts, runtimes.CRI: c.CRIEndpoints}
+}
+
+// Fixed paths.
+const (
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+)
+
+// validPath reports whether a path is usable for metrics: the router interprets some
+// characters as patterns and panics at others.
+func validPath(p string) error {
+	clean := path.Clean(p)
+	switch {
+	case !strings.HasPrefix(p, "/") || clean == "/" || clean != p && clean+"/" != p: // "/" is the landing page; the router redirects unclean paths
+		return errors.New("must be an absolute path such as /metrics")
+	case strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("{}?#%\\", r) }):
+		return errors.New("must consist of letters, digits and -._~/")
+	case clean == healthyPath || clean == readyPath:
+		return errors.New("path is reserved")
+	}
+	return nil
+}
+
+// App is an exporter.
 type App struct {
 	server    *web.Server
 	handler   http.Handler
 	sources   *sources
 	shared    *source.Shared
-	names     *names.Cache
+	runtimes  *runtimes.Set
 	collector *collector.Collector
-	docker    *dockerclient.Client
 	logger    log.Logger
 	timeout   time.Duration
 }
 
-// New makes an exporter that listens already but does not answer yet.
+// New returns an exporter that listens; it answers after Run.
 func New(c Config, logger log.Logger) (*App, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -84,23 +115,22 @@ func New(c Config, logger log.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	docker, err := dockerclient.New(c.DockerHost)
+	set, err := runtimes.NewSet(c.hosts(), runtimes.Config{Labels: c.DockerLabels}, logger)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{sources: s, docker: docker, logger: logger, timeout: c.Timeout}
+	a := &App{sources: s, runtimes: set, logger: logger, timeout: c.Timeout}
 	a.shared = source.NewShared(s.chosen, c.Timeout)
-	a.names = names.New(docker, names.Config{Labels: c.DockerLabels}, logger)
 	a.collector = collector.New(collector.Config{
-		NameSet: c.Names, DockerLabels: c.DockerLabels, Host: c.Host, Limit: c.Limit, Timeout: c.Timeout,
-		ModulePresent: s.module.Present,
-	}, a.shared, a.names, logger)
+		NameSet: c.Names, Interfaces: c.Interfaces, OpenFiles: c.OpenFiles, DockerLabels: c.DockerLabels,
+		Host: c.Host, Limit: c.Limit, Timeout: c.Timeout, ModulePresent: s.module.Present,
+	}, a.shared, a.runtimes, logger)
 	process := prometheus.NewRegistry()
-	if err := process.Register(newSelf()); err != nil {
-		return nil, fmt.Errorf("registering the process' own metrics: %w", err)
+	if err := process.Register(collector.NewProcess()); err != nil {
+		return nil, fmt.Errorf("registering process metrics: %w", err)
 	}
 	if err := process.Register(collectors.NewGoCollector()); err != nil {
-		return nil, fmt.Errorf("registering the process' own metrics: %w", err)
+		return nil, fmt.Errorf("registering process metrics: %w", err)
 	}
 	mux, err := a.routes(c.TelemetryPath, process)
 	if err != nil {
@@ -108,21 +138,22 @@ func New(c Config, logger log.Logger) (*App, error) {
 	}
 	a.handler = mux
 	if a.server, err = web.Listen(c.Web, mux, logger); err != nil {
-		docker.Close()
+		set.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-// Addr is the bound address.
+// Addr returns the bound address.
 func (a *App) Addr() net.Addr { return a.server.Addr() }
 
 // Run serves until ctx ends.
 func (a *App) Run(ctx context.Context) error {
-	level.Info(a.logger).Log("msg", "exporter starts", "version", version.Info(), "source", a.sources.chose, "docker", a.docker.Host())
+	level.Info(a.logger).Log("msg", "starting exporter", "version", version.Version, "revision", version.GetRevision(),
+		"source", a.sources.chose)
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
-	for _, run := range []func(context.Context){a.names.Run, a.sources.run, a.warm} {
+	for _, run := range []func(context.Context){a.runtimes.Run, a.sources.run, a.warm} {
 		background.Add(1)
 		go func() {
 			defer background.Done()
@@ -132,13 +163,13 @@ func (a *App) Run(ctx context.Context) error {
 	err := a.server.Serve(ctx, stopGrace)
 	cancel()
 	background.Wait()
-	a.docker.Close()
+	a.runtimes.Close()
 	level.Info(a.logger).Log("msg", "exporter stopped")
 	return err
 }
 
-// warm asks for snapshots until there is one, so that readiness does not wait
-// for the first scrape.
+// warm retries until the first snapshot, so that readiness does not wait for the first
+// scrape.
 func (a *App) warm(ctx context.Context) {
 	for !a.collector.Ready() {
 		a.collector.Warm(ctx)
@@ -158,12 +189,12 @@ func (a *App) routes(telemetry string, process prometheus.Gatherer) (http.Handle
 	mux := http.NewServeMux()
 	mux.Handle(telemetry, a.collector.Handler(process))
 	mux.Handle("/", landing)
-	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc(healthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "The exporter is healthy.")
 	})
-	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc(readyPath, func(w http.ResponseWriter, _ *http.Request) {
 		if !a.collector.Ready() {
-			http.Error(w, "No snapshot was made yet.", http.StatusServiceUnavailable)
+			http.Error(w, "No snapshot yet.", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "The exporter is ready.")

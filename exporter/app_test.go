@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +16,10 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/estiba/estiba/exporter/collector"
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 	"github.com/estiba/estiba/internal/web"
 )
 
@@ -81,7 +85,7 @@ func TestAppServes(t *testing.T) {
 	}
 }
 
-// TestModuleComesAndBreaks changes the module's file under a running exporter.
+// TestModuleComesAndBreaks changes the document while the exporter runs.
 func TestModuleComesAndBreaks(t *testing.T) {
 	c := testConfig(t)
 	address := startApp(t, c)
@@ -96,9 +100,11 @@ func TestModuleComesAndBreaks(t *testing.T) {
 	}{
 		{"absent", nil, []string{`estiba_source_active{source="cgroup"} 1`, "estiba_kernel_module_loaded 0", "estiba_scrape_success 1"}},
 		{"loaded", good, []string{`estiba_source_active{source="kmod"} 1`, "estiba_kernel_module_loaded 1", "estiba_containers 2"}},
-		{"broken", good[:100], []string{`estiba_source_active{source="cgroup"} 0`, "estiba_kernel_module_loaded 1", "estiba_scrape_success 0",
-			`estiba_source_errors_total{reason="cut",source="kmod"} 1`, "estiba_containers 0", "estiba_snapshot_sequence 42"}},
-		{"well again", good, []string{"estiba_scrape_success 1", `estiba_source_errors_total{reason="cut",source="kmod"} 1`}},
+		{"broken", good[:100], []string{
+			`estiba_source_active{source="cgroup"} 0`, "estiba_kernel_module_loaded 1", "estiba_scrape_success 0",
+			`estiba_source_errors_total{reason="cut",source="kmod"} 1`, "estiba_containers 0", "estiba_snapshot_sequence 42",
+		}},
+		{"valid again", good, []string{"estiba_scrape_success 1", `estiba_source_errors_total{reason="cut",source="kmod"} 1`}},
 	} {
 		if step.content != nil {
 			if err := os.WriteFile(c.KmodFile, step.content, 0o644); err != nil {
@@ -117,7 +123,7 @@ func TestModuleComesAndBreaks(t *testing.T) {
 	}
 }
 
-// TestNotReadyWithoutSnapshot is an exporter whose only source is absent.
+// TestNotReadyWithoutSnapshot: the only source is absent.
 func TestNotReadyWithoutSnapshot(t *testing.T) {
 	c := testConfig(t)
 	c.Source = "kmod"
@@ -126,13 +132,13 @@ func TestNotReadyWithoutSnapshot(t *testing.T) {
 		t.Errorf("ready answers %d, want 503", got)
 	}
 	text, err := scrape(address)
-	if err != nil || !strings.Contains(text, `estiba_source_errors_total{reason="absent",source="kmod"}`) || !strings.Contains(text, "\nestiba_scrape_success 0\n") {
+	if err != nil || !strings.Contains(text, `estiba_source_errors_total{reason="absent",source="kmod"}`) ||
+		!strings.Contains(text, "\nestiba_scrape_success 0\n") {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
 
-// TestHangingEngineSlowsNoScrape lets the exporter follow an Engine that
-// accepts connections and never answers.
+// TestHangingEngineSlowsNoScrape: the Engine accepts connections and never answers.
 func TestHangingEngineSlowsNoScrape(t *testing.T) {
 	c := testConfig(t)
 	socket := filepath.Join(t.TempDir(), "s")
@@ -153,8 +159,7 @@ func TestHangingEngineSlowsNoScrape(t *testing.T) {
 	}
 }
 
-// TestNewContainerIsNamed starts a real container and looks for it in the
-// exposition, with its name, soon after Docker says it runs.
+// TestNewContainerIsNamed: a new container has its name soon after its start.
 func TestNewContainerIsNamed(t *testing.T) {
 	testutil.Require(t, testutil.Docker, testutil.Root)
 	docker, err := dockerclient.New("")
@@ -164,7 +169,7 @@ func TestNewContainerIsNamed(t *testing.T) {
 	defer docker.Close()
 	testutil.IdleImage(t, docker, "estiba-test/exporter:1")
 	c := testConfig(t)
-	c.ProcFS, c.CgroupFS, c.DockerHost, c.DockerLabels = "/proc", "/sys/fs/cgroup", "", []string{"team"}
+	c.ProcFS, c.CgroupFS, c.DockerHost, c.DockerLabels = "/proc", "/sys/fs/cgroup", runtimes.Auto, []string{"team"}
 	address := startApp(t, c)
 	testutil.Eventually(t, 10*time.Second, "docker up", func() bool {
 		text, err := scrape(address)
@@ -173,8 +178,10 @@ func TestNewContainerIsNamed(t *testing.T) {
 	const name = "estiba-test-exporter"
 	ctx := context.Background()
 	docker.Remove(ctx, name)
-	id, err := docker.Create(ctx, dockerclient.Spec{Name: name, Image: "estiba-test/exporter:1", Networkless: true,
-		Labels: map[string]string{"estiba.managed": "true", "estiba.kind": "io", "estiba.protect": "ture", "team": "x"}})
+	id, err := docker.Create(ctx, dockerclient.Spec{
+		Name: name, Image: "estiba-test/exporter:1", Networkless: true,
+		Labels: map[string]string{"estiba.managed": "true", "estiba.kind": "io", "estiba.protect": "ture", "team": "x"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +192,7 @@ func TestNewContainerIsNamed(t *testing.T) {
 	prefix := `{id="` + id[:12] + `",name="` + name + `"`
 	testutil.Eventually(t, time.Second, "the container with its name and labels", func() bool {
 		text, err := scrape(address)
-		return err == nil && strings.Contains(text, "estiba_container_info"+prefix+`,container_id="`+id+`",image="estiba-test/exporter:1",kind="io",managed="true",protected="true",namespace="moby",compose_project="",compose_service="",container_label_team="x"} 1`) &&
+		return err == nil && strings.Contains(text, "estiba_container_info"+prefix+`,container_id="`+id+`",image="estiba-test/exporter:1",kind="io",managed="true",protected="true",namespace="moby",runtime="docker",compose_project="",compose_service="",pod="",pod_namespace="",pod_container="",container_label_team="x"} 1`) &&
 			strings.Contains(text, "estiba_container_label_errors"+prefix+`,label="estiba.protect"} 1`)
 	})
 	if err := docker.Remove(ctx, id); err != nil {
@@ -195,6 +202,34 @@ func TestNewContainerIsNamed(t *testing.T) {
 		text, err := scrape(address)
 		return err == nil && !strings.Contains(text, id[:12])
 	})
+}
+
+// TestTelemetryPath: an unusable path is an error.
+func TestTelemetryPath(t *testing.T) {
+	for path, good := range map[string]bool{
+		"/metrics": true, "/a/b.c": true, "/~x/metrics_v1-2": true, "/metrics/": true,
+		"": false, "/": false, "metrics": false, "/a//b": false, "/a/../b": false, "/./a": false,
+		"/{": false, "/{x}": false, "/a b": false, "GET /metrics": false, "/a?b": false, "/a#b": false, "/a%20b": false, "/ä": false, "/a\n": false,
+		"/-/healthy": false, "/-/ready": false,
+	} {
+		c := testConfig(t)
+		c.TelemetryPath = path
+		if !good {
+			if _, err := New(c, log.NewNopLogger()); err == nil || !strings.Contains(err.Error(), "--web.telemetry-path") {
+				t.Errorf("%q: error %v, want one that names the flag", path, err)
+			}
+			continue
+		}
+		resp, err := http.Get("http://" + startApp(t, c) + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(text), "\nestiba_scrape_success ") {
+			t.Errorf("%q: %s, %v, want metrics", path, resp.Status, err)
+		}
+	}
 }
 
 func TestConfigMistakes(t *testing.T) {
@@ -211,6 +246,89 @@ func TestConfigMistakes(t *testing.T) {
 		change(&c)
 		if _, err := New(c, log.NewNopLogger()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("error %v, want one that says %s", err, says)
+		}
+	}
+}
+
+// Each path is either rejected or serves metrics; none panics in the router.
+func TestTelemetryPaths(t *testing.T) {
+	for path, ok := range map[string]bool{
+		"/metrics": true, "/metrics/": true, "/a/b.c-d_e~f": true,
+		"": false, "/": false, "//": false, "///": false, "/.": false, "/..": false, "/./": false, ".": false, "metrics": false, "//metrics": false,
+		"/metrics//": false, "/a//b": false, "/a/../b": false, "/./a": false, "/a b": false,
+		"/{x}": false, "/{": false, "/{x...}": false, "/a?b": false, "/a#b": false, "/%zz": false, "GET /metrics": false, "/\x00": false,
+		"/-/healthy": false, "/-/ready": false, "/-/healthy/": false, "/ü": false, "/a\\b": false,
+	} {
+		c := testConfig(t)
+		c.TelemetryPath = path
+		a, err := New(c, log.NewNopLogger())
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "--web.telemetry-path") {
+			t.Errorf("%q: %v, want it accepted: %t", path, err, ok)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		w := httptest.NewRecorder()
+		a.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\nestiba_scrape_success ") {
+			t.Errorf("%q: status %d", path, w.Code)
+		}
+		a.runtimes.Close()
+	}
+}
+
+// An absurd scrape timeout does not shorten the exporter's.
+func TestTimeoutHeaders(t *testing.T) {
+	a, err := New(testConfig(t), log.NewNopLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.runtimes.Close()
+	for _, text := range []string{"Inf", "+Inf", "-Inf", "NaN", "1e300", "1e10", "-5", "0", "x", ""} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", text)
+		a.handler.ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), "\nestiba_scrape_success 1\n") {
+			t.Errorf("timeout %q: no snapshot", text)
+		}
+	}
+}
+
+// The start time is computed again after the clock was set: a host without a battery
+// boots in 1970.
+func TestClockIsSet(t *testing.T) {
+	tr, err := hosttree.New(t.TempDir(), hosttree.Layouts()["v2-systemd"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Add(hosttree.Numbered(0)); err != nil {
+		t.Fatal(err)
+	}
+	c := testConfig(t)
+	c.ProcFS, c.CgroupFS = tr.Proc, tr.Cgroup
+	address := startApp(t, c)
+	started := func() string {
+		text, err := scrape(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, value, _ := strings.Cut(text, `estiba_container_start_time_seconds{id="`+hosttree.Numbered(0).ID[:12]+`",name=""} `)
+		value, _, _ = strings.Cut(value, "\n")
+		return value
+	}
+	for boot, want := range map[string]string{"btime 1780000000\n": "1780001000", "btime 1780000500\n": "1780001500", "btime 1779000000\n": "1779001000"} {
+		stat, err := os.ReadFile(filepath.Join(tr.Proc, "stat"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := regexp.MustCompile("btime [0-9]+\n").ReplaceAllString(string(stat), boot)
+		if err := os.WriteFile(filepath.Join(tr.Proc, "stat"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := started(); got != want {
+			t.Errorf("%q: started at %s, want %s", boot, got, want)
 		}
 	}
 }

@@ -17,15 +17,14 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
 	"github.com/estiba/estiba/exporter/source/kmod"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
-// BenchmarkExporter scrapes the real program, gzip as Prometheus asks for it,
-// over documents and trees of many containers. Its figures are the whole
-// process': CPU seconds from the scheduler's own account, resident memory after
-// the last scrape. A tree's files are cheaper to read than the kernel's: see
-// BenchmarkRealContainers for those.
+// BenchmarkExporter scrapes the program with gzip, as Prometheus does, on documents and
+// trees of many containers. It measures the process: CPU time from the scheduler,
+// resident memory after the last scrape. Files of a tree are cheaper than the kernel's:
+// see BenchmarkRealContainers.
 func BenchmarkExporter(b *testing.B) {
 	bin := buildExporter(b)
 	for _, from := range source.Names() {
@@ -33,13 +32,13 @@ func BenchmarkExporter(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", from, n), func(b *testing.B) {
 				e := startEngine(b, 24, 43)
 				for i := range n {
-					e.put("", tree.Numbered(i).ID, &engineContainer{Name: fmt.Sprintf("stress-cpu-high-%06x", i*7919), Image: "estiba/stress"})
+					e.put("", hosttree.Numbered(i).ID, &engineContainer{Name: fmt.Sprintf("stress-cpu-high-%06x", i*7919), Image: "estiba/stress"})
 				}
 				flags := []string{"--docker.host=" + e.host}
 				if from == source.Kmod {
 					flags = append(flags, "--source=kmod", "--source.kmod-file="+document(b, n))
 				} else {
-					tr, remove, err := tree.Many(n)
+					tr, remove, err := hosttree.Many(n)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -47,7 +46,7 @@ func BenchmarkExporter(b *testing.B) {
 					flags = append(flags, "--source=cgroup", "--path.procfs="+tr.Proc, "--path.cgroup="+tr.Cgroup)
 				}
 				p := start(b, bin, flags...)
-				measure(b, p, n, "estiba_container_", "estiba_containers_unnamed 0\n")
+				measure(b, p, n, "estiba_container_", "estiba_container_restarts_total{")
 			})
 		}
 	}
@@ -65,7 +64,7 @@ func buildExporter(b *testing.B) string {
 	return bin
 }
 
-// document writes one of n containers, as the module does, and gives its path.
+// document writes a document of n containers and returns its path.
 func document(b *testing.B, n int) string {
 	b.Helper()
 	sample, err := os.ReadFile("../kmod/schema/samples/full.json")
@@ -81,9 +80,9 @@ func document(b *testing.B, n int) string {
 	snap.Host.Set(source.ContainersFound, uint64(n))
 	for i := range n {
 		c := one
-		c.ID = tree.Numbered(i).ID
+		c.ID = hosttree.Numbered(i).ID
 		c.Cgroup = "/docker/" + c.ID
-		// No two numbers alike, as on a real host.
+		// All numbers differ, as on a real host.
 		for f := source.Field(0); int(f) < source.NumFields; f++ {
 			if v, ok := c.Get(f); ok {
 				c.Set(f, v+uint64(i)*7919)
@@ -109,7 +108,8 @@ func start(b *testing.B, bin string, flags ...string) process {
 	}
 	address := l.Addr().String()
 	l.Close()
-	return runProgram(b, "http://"+address+"/metrics", append([]string{bin, "--log.level=error", "--scrape.timeout=2m", "--web.listen-address=" + address}, flags...)...)
+	return runProgram(b, "http://"+address+"/metrics",
+		append([]string{bin, "--log.level=error", "--scrape.timeout=2m", "--web.listen-address=" + address}, flags...)...)
 }
 
 func runProgram(b *testing.B, url string, argv ...string) process {
@@ -126,18 +126,19 @@ func runProgram(b *testing.B, url string, argv ...string) process {
 	return process{cmd.Process.Pid, url}
 }
 
-// measure scrapes p once an iteration and reports what that takes. It waits
-// for an exposition of n containers that has the given text first.
-func measure(b *testing.B, p process, n int, prefix, until string) {
+// measure scrapes p once per iteration. It first waits for an exposition in which n
+// containers have a sample with the prefix, one from the Engine, so that the initial
+// inspections are done.
+func measure(b *testing.B, p process, n int, prefix, each string) {
 	b.Helper()
 	var text []byte
 	size := 0
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.Fatalf("no exposition with %q:\n%.2000s", until, text)
+			b.Fatalf("no exposition with %q of each:\n%.2000s", each, text)
 		}
 		var err error
-		if text, size, err = packed(p.url); err == nil && bytes.Contains(text, []byte(until)) {
+		if text, size, err = packed(p.url); err == nil && bytes.Count(text, []byte("\n"+each)) == n {
 			break
 		}
 	}
@@ -153,7 +154,7 @@ func measure(b *testing.B, p process, n int, prefix, until string) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		req.Header.Set("Accept-Encoding", "gzip") // set by us: the client does not unpack
+		req.Header.Set("Accept-Encoding", "gzip") // set explicitly, so that the client does not decompress
 		resp, err := client.Do(req)
 		if err != nil {
 			b.Fatal(err)
@@ -171,7 +172,7 @@ func measure(b *testing.B, p process, n int, prefix, until string) {
 	b.ReportMetric(float64(size)/1024, "gzip-KiB")
 }
 
-// packed scrapes with gzip and returns the text and the size it came in.
+// packed scrapes with gzip and returns the text and the compressed size.
 func packed(url string) ([]byte, int, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
@@ -195,9 +196,9 @@ func packed(url string) ([]byte, int, error) {
 	return text, len(body), err
 }
 
-// cpuOf is the CPU time of a process in ns: the first number of each of its
-// threads' schedstat (Documentation/scheduler/sched-stats.rst), which is exact
-// where /proc/PID/stat counts ticks. Threads of Go programs hardly ever end.
+// cpuOf returns the CPU time of a process in ns: the first number of each thread's
+// schedstat (Documentation/scheduler/sched-stats.rst), which is exact while
+// /proc/PID/stat has ticks. Threads of Go programs rarely exit.
 func cpuOf(b testing.TB, pid int) uint64 {
 	b.Helper()
 	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -208,7 +209,7 @@ func cpuOf(b testing.TB, pid int) uint64 {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			continue // a thread that ended
+			continue // an exited thread
 		}
 		v, err := strconv.ParseUint(strings.Fields(string(text))[0], 10, 64)
 		if err != nil {
@@ -219,7 +220,7 @@ func cpuOf(b testing.TB, pid int) uint64 {
 	return sum
 }
 
-// rss is VmRSS of a process in KiB (proc_pid_status(5)).
+// rss returns VmRSS of a process in KiB (proc_pid_status(5)).
 func rss(b testing.TB, pid int) uint64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
 	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
 type query struct{ from, want, expr string }
@@ -46,16 +46,18 @@ func queries(t *testing.T) (list []query) {
 	return list
 }
 
-// TestCAdvisorDashboards lets a real Prometheus scrape the real program, where
-// a cAdvisor was, and asks it what dashboards and rules for cAdvisor ask.
+// TestCAdvisorDashboards scrapes the exporter with Prometheus in place of cAdvisor and
+// evaluates the queries of dashboards and rules for cAdvisor.
 func TestCAdvisorDashboards(t *testing.T) {
 	prometheus := testutil.Tool(t, "prometheus")
 	dir := t.TempDir()
 	e := startEngine(t, 24, 43)
 	const n = 3
 	for i := range n {
-		e.put("", tree.Numbered(i).ID, &engineContainer{Name: fmt.Sprintf("shop-web-%d", i), Image: "shop/web:1",
-			Labels: map[string]string{"com.docker.compose.service": "web"}})
+		e.put("", hosttree.Numbered(i).ID, &engineContainer{
+			Name: fmt.Sprintf("shop-web-%d", i), Image: "shop/web:1",
+			Labels: map[string]string{"com.docker.compose.service": "web"},
+		})
 	}
 	module := filepath.Join(dir, "estiba")
 	moving(t, module, n, 0)
@@ -70,10 +72,10 @@ func TestCAdvisorDashboards(t *testing.T) {
 	testutil.StartProcess(t, "prometheus", prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--log.level=warn")
 	step := 0
-	testutil.Eventually(t, 60*time.Second, "samples over some seconds", func() bool {
+	testutil.Eventually(t, 60*time.Second, "samples over some seconds, and the sizes of the layers", func() bool {
 		step++
 		moving(t, module, n, step)
-		got, err := ask(address, `min(count_over_time(container_last_seen{name!=""}[1m])) > 5`)
+		got, err := ask(address, `min(count_over_time(container_last_seen{name!=""}[1m])) > 5 and min(container_fs_usage_bytes)`)
 		return err == nil && len(got) == 1
 	})
 	list := queries(t)
@@ -103,6 +105,8 @@ func TestCAdvisorDashboards(t *testing.T) {
 		`container_memory_rss{name="shop-web-1"}`:                                                         float64(movingValue(source.RSS, 1, 0)) * 1024,
 		`container_spec_memory_limit_bytes{name="shop-web-2"}`:                                            float64(movingValue(source.MemoryLimit, 2, 0)) * 1024,
 		`sum(container_cpu_usage_seconds_total) - sum(container_cpu_usage_seconds_total{cpu="total"})`:    0,
+		`container_spec_cpu_quota{name="shop-web-1"} / container_spec_cpu_period`:                         1.5,
+		`container_fs_usage_bytes{name="shop-web-1"}`:                                                     4096,
 		`count(container_memory_rss{container_label_com_docker_compose_service="web"})`:                   n,
 		`count(count by (interface) (container_network_receive_bytes_total))`:                             1,
 		`container_memory_usage_bytes{name="shop-web-0"} - container_memory_working_set_bytes > bool 0`:   1,
@@ -122,14 +126,21 @@ func TestCAdvisorDashboards(t *testing.T) {
 func moving(t *testing.T, path string, n, step int) {
 	t.Helper()
 	snap := &source.Snapshot{Source: source.Kmod, Schema: "1", Module: "estiba", ModuleVersion: "1.0.0"}
-	for f, v := range map[source.HostField]uint64{source.MemoryTotal: 16 << 20, source.MemoryFree: 4 << 20, source.MemoryUsed: 12 << 20, source.CPUs: 8,
-		source.Realtime: uint64(time.Now().UnixNano()), source.Boottime: 3600e9, source.Sequence: uint64(step), source.ContainersFound: uint64(n)} {
+	for f, v := range map[source.HostField]uint64{
+		source.MemoryTotal: 16 << 20, source.MemoryFree: 4 << 20, source.MemoryUsed: 12 << 20, source.CPUs: 8,
+		source.Realtime: uint64(time.Now().UnixNano()), source.Boottime: 3600e9, source.Sequence: uint64(step), source.ContainersFound: uint64(n),
+	} {
 		snap.Host.Set(f, v)
 	}
 	for i := range n {
-		c := source.Container{ID: tree.Numbered(i).ID, ProcessName: "containerd-shim", Namespace: "moby", Cgroup: "/docker/" + tree.Numbered(i).ID, CPUSource: "cgroup", Network: "own"}
+		c := source.Container{
+			ID: hosttree.Numbered(i).ID, ProcessName: "containerd-shim", Namespace: "moby",
+			Cgroup: "/docker/" + hosttree.Numbered(i).ID, CPUSource: "cgroup", Network: "own",
+		}
 		for f := source.Field(0); f < source.EndedAt; f++ {
-			c.Set(f, movingValue(f, i, step))
+			if f != source.User {
+				c.Set(f, movingValue(f, i, step))
+			}
 		}
 		snap.Containers = append(snap.Containers, c)
 	}
@@ -146,7 +157,7 @@ func moving(t *testing.T, path string, n, step int) {
 	}
 }
 
-// movingValue is the number of container i at a step: gauges stand still.
+// movingValue is the value for container i at a step; gauges are constant.
 func movingValue(f source.Field, i, step int) uint64 {
 	switch f {
 	case source.PID, source.InitPID, source.Processes, source.Threads:
@@ -161,11 +172,15 @@ func movingValue(f source.Field, i, step int) uint64 {
 		return uint64(1024 + i)
 	case source.StartTime:
 		return 60e9
+	case source.CPUQuota:
+		return 150e6
+	case source.CPUPeriod:
+		return 100e6
 	}
 	return uint64(1+i) * uint64(1+step) * 50_000_000
 }
 
-// ask evaluates an expression now and gives the values of its samples.
+// ask evaluates an expression now and returns the values of its samples.
 func ask(address, expr string) ([]float64, error) {
 	resp, err := http.PostForm("http://"+address+"/api/v1/query", url.Values{"query": {expr}})
 	if err != nil {

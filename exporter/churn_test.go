@@ -15,8 +15,8 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
 // A day of the generator: 2,880 times ten containers, every 30 s.
@@ -24,13 +24,13 @@ const (
 	dayBatches = 2880
 	dayBatch   = 10
 	dayLive    = 2 // batches
-	dayScrapes = 4 // a batch: 11,520 in a day
+	dayScrapes = 4 // per batch: 11,520 per day
 )
 
 // Two minutes of CPU time: make test-long has a tenth of a day.
-var wholeDay = flag.Bool("day", false, "let TestLongDay take a whole day instead of a tenth of one")
+var wholeDay = flag.Bool("day", false, "run TestLongDay for a complete day instead of a tenth")
 
-// state is what must not grow from day to day.
+// state has the values that must not grow from day to day.
 type state struct {
 	files      int
 	goroutines int
@@ -39,9 +39,9 @@ type state struct {
 	series     int
 }
 
-// TestLongDay lets containers (28,800 with -day) come and go before one exporter, over HTTP,
-// with an Engine that tells of each: descriptors, goroutines, memory, series and
-// CPU time a scrape are at the evening what they were in the morning.
+// TestLongDay creates and removes containers (28,800 with -day) while one exporter is
+// scraped, with events from an Engine: descriptors, goroutines, memory, series and CPU
+// time per scrape must not grow.
 func TestLongDay(t *testing.T) {
 	testutil.Long(t)
 	dir, err := os.MkdirTemp("/dev/shm", "estiba-day")
@@ -49,7 +49,7 @@ func TestLongDay(t *testing.T) {
 		dir = t.TempDir()
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	tr, err := tree.New(dir, tree.Layouts()["v2-systemd"])
+	tr, err := hosttree.New(dir, hosttree.Layouts()["v2-systemd"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,13 +84,13 @@ func TestLongDay(t *testing.T) {
 	var cpu time.Duration
 	batch := func(n int) (text string) {
 		for i := range dayBatch {
-			c := tree.Numbered(n*dayBatch + i)
+			c := hosttree.Numbered(n*dayBatch + i)
 			e.put("create", c.ID, &engineContainer{Name: fmt.Sprintf("n%d", n*dayBatch+i), Image: "i"})
 			if err := tr.Add(c); err != nil {
 				t.Fatal(err)
 			}
 			if old := n - dayLive; old >= 0 {
-				c := tree.Numbered(old*dayBatch + i)
+				c := hosttree.Numbered(old*dayBatch + i)
 				if err := tr.Remove(c); err != nil {
 					t.Fatal(err)
 				}
@@ -145,11 +145,11 @@ func TestLongDay(t *testing.T) {
 	}
 	evening := look(text)
 	t.Logf("%d containers, %d scrapes: morning %+v, first quarter %+v, evening %+v", n*dayBatch, n*dayScrapes, morning, first, evening)
-	// A connection more or less of the clients is no leak.
+	// One connection of a client more or less is no leak.
 	if evening.files > morning.files+6 || evening.goroutines > morning.goroutines+6 {
 		t.Errorf("files %d, goroutines %d; in the morning %d and %d", evening.files, evening.goroutines, morning.files, morning.goroutines)
 	}
-	// The names of destroyed containers are remembered for a minute, which may be
+	// The names of removed containers are kept for a minute, which may be
 	// most of this day: half a kilobyte each.
 	if grown := int64(evening.heap) - int64(morning.heap); grown > 2<<20+int64(batches*dayBatch)*700 {
 		t.Errorf("the heap grew by %d bytes", grown)
@@ -165,7 +165,7 @@ func TestLongDay(t *testing.T) {
 	}
 }
 
-// used is the CPU time of this process.
+// used returns the CPU time of this process.
 func used(t *testing.T) time.Duration {
 	t.Helper()
 	var r syscall.Rusage

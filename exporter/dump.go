@@ -10,8 +10,8 @@ import (
 	"github.com/estiba/estiba/exporter/source/kmod"
 )
 
-// Dump writes one snapshot of the chosen source as document version 1, so that
-// the sources can be compared.
+// Dump writes one snapshot of the selected source as a document of version 1, to compare
+// sources.
 func Dump(ctx context.Context, c Config, out io.Writer, logger log.Logger) error {
 	s, err := newSources(c, logger)
 	if err != nil {

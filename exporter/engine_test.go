@@ -14,11 +14,10 @@ import (
 	"time"
 )
 
-// engine answers the few calls of the Docker Engine API that the exporter
-// makes, the way an Engine of a given version does.
+// engine implements the API calls of the exporter for a range of API versions.
 type engine struct {
 	host        string
-	newest      int // of the API versions 1.x that it speaks
+	newest      int // minor API version
 	oldest      int
 	mu          sync.Mutex
 	containers  map[string]engineContainer
@@ -36,15 +35,17 @@ type engineContainer struct {
 
 type engineEvent struct{ action, id string }
 
-// startEngine starts one that speaks API versions 1.oldest to 1.newest.
+// startEngine starts an engine with API versions 1.oldest to 1.newest.
 func startEngine(t testing.TB, oldest, newest int) *engine {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "engine") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{host: "unix://" + filepath.Join(dir, "s"), oldest: oldest, newest: newest,
-		containers: map[string]engineContainer{}, followers: map[chan engineEvent]bool{}}
+	e := &engine{
+		host: "unix://" + filepath.Join(dir, "s"), oldest: oldest, newest: newest,
+		containers: map[string]engineContainer{}, followers: map[chan engineEvent]bool{},
+	}
 	e.start(t)
 	t.Cleanup(func() {
 		e.stop()
@@ -66,13 +67,13 @@ func (e *engine) start(t testing.TB) {
 	go e.server.Serve(l)
 }
 
-// stop ends it as a crash does: connections break.
+// stop breaks all connections, as a crash does.
 func (e *engine) stop() {
 	close(e.disconnects)
 	e.server.Close()
 }
 
-// put creates, changes or (nil) removes a container and tells of it by event.
+// put creates, changes or (nil) removes a container and sends an event.
 func (e *engine) put(action, id string, c *engineContainer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -89,7 +90,7 @@ func (e *engine) put(action, id string, c *engineContainer) {
 	}
 }
 
-// instead puts answer before the Engine's own; it tells whether it answered.
+// instead calls answer first; it returns whether it has answered.
 func (e *engine) instead(answer func(w http.ResponseWriter, r *http.Request) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -140,8 +141,10 @@ func (e *engine) list(w http.ResponseWriter) {
 	defer e.mu.Unlock()
 	list := []map[string]any{}
 	for id, c := range e.containers {
-		list = append(list, map[string]any{"Id": id, "Names": []string{"/" + c.Name}, "Image": c.Image, "Labels": c.Labels,
-			"State": "running", "Created": 1780000000, "SizeRw": 4096})
+		list = append(list, map[string]any{
+			"Id": id, "Names": []string{"/" + c.Name}, "Image": c.Image, "Labels": c.Labels,
+			"State": "running", "Created": 1780000000, "SizeRw": 4096,
+		})
 	}
 	json.NewEncoder(w).Encode(list)
 }
@@ -155,9 +158,11 @@ func (e *engine) inspect(w http.ResponseWriter, id string) {
 		fmt.Fprintf(w, `{"message":"No such container: %s"}`, id)
 		return
 	}
-	json.NewEncoder(w).Encode(map[string]any{"Id": id, "Name": "/" + c.Name, "Created": time.Unix(1780000000, 0).Format(time.RFC3339Nano),
+	json.NewEncoder(w).Encode(map[string]any{
+		"Id": id, "Name": "/" + c.Name, "Created": time.Unix(1780000000, 0).Format(time.RFC3339Nano),
 		"State":  map[string]any{"Status": "running", "Pid": 1, "StartedAt": time.Unix(1780000000, 0).Format(time.RFC3339Nano)},
-		"Config": map[string]any{"Image": c.Image, "Labels": c.Labels}})
+		"Config": map[string]any{"Image": c.Image, "Labels": c.Labels},
+	})
 }
 
 func (e *engine) events(w http.ResponseWriter, r *http.Request) {
@@ -180,7 +185,10 @@ func (e *engine) events(w http.ResponseWriter, r *http.Request) {
 		case <-broken:
 			return
 		case ev := <-mine:
-			json.NewEncoder(w).Encode(map[string]any{"Type": "container", "Action": ev.action, "Actor": map[string]any{"ID": ev.id}, "timeNano": 1780000000000000000})
+			json.NewEncoder(w).Encode(map[string]any{
+				"Type": "container", "Action": ev.action, "Actor": map[string]any{"ID": ev.id},
+				"timeNano": 1780000000000000000,
+			})
 			w.(http.Flusher).Flush()
 		}
 	}

@@ -20,15 +20,17 @@ import (
 	"github.com/estiba/estiba/kmod/schema"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
-// trees are the fixtures and the flags that point the exporter at them.
+// trees returns the fixtures and the flags to use them.
 func trees(t *testing.T) map[string][]string {
 	t.Helper()
 	absent := filepath.Join(t.TempDir(), "none")
 	tree := func(name string) []string {
-		return []string{"--source=auto", "--source.kmod-file=" + absent,
-			"--path.procfs=testdata/" + name + "/proc", "--path.cgroup=testdata/" + name + "/cgroup"}
+		return []string{
+			"--source=auto", "--source.kmod-file=" + absent,
+			"--path.procfs=testdata/" + name + "/proc", "--path.sysfs=" + absent, "--path.cgroup=testdata/" + name + "/cgroup",
+		}
 	}
 	return map[string][]string{
 		"hybrid":     tree("hybrid"),
@@ -39,7 +41,7 @@ func trees(t *testing.T) map[string][]string {
 	}
 }
 
-// What differs from run to run.
+// Parts that differ between runs.
 var (
 	volatileLines = regexp.MustCompile(`(?m)^(?:# (?:HELP|TYPE) )?(?:go|process)_.*\n`)
 	volatile      = regexp.MustCompile(`(?m)^((?:estiba_scrape_duration_seconds|estiba_snapshot_\w+|container_last_seen|estiba_exporter_build_info)(?:\{[^}]*\})?) .*$`)
@@ -52,8 +54,10 @@ func TestGoldenMetrics(t *testing.T) {
 	for name, flags := range trees(t) {
 		t.Run(name, func(t *testing.T) {
 			address := testutil.FreeAddress(t)
-			argv := append([]string{bin, "--web.listen-address=" + address, "--metrics.names=both", "--host=h1",
-				"--docker.host=unix://" + filepath.Join(t.TempDir(), "none.sock")}, flags...)
+			argv := append([]string{
+				bin, "--web.listen-address=" + address, "--metrics.names=both", "--host=h1",
+				"--docker.host=unix://" + filepath.Join(t.TempDir(), "none.sock"), "--podman.host=none", "--cri.endpoint=none",
+			}, flags...)
 			testutil.StartProcess(t, "exporter", argv...)
 			var text string
 			testutil.Eventually(t, 20*time.Second, "an exposition with a completed window", func() bool {
@@ -89,7 +93,7 @@ func TestGoldenDump(t *testing.T) {
 		})
 	}
 	out, err := exec.Command(bin, append([]string{"dump"}, trees(t)["broken"]...)...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "cut short") {
+	if err == nil || !strings.Contains(string(out), "truncated") {
 		t.Errorf("dump of a broken document: %v, %s", err, out)
 	}
 }
@@ -104,7 +108,7 @@ func scrape(address string) (string, error) {
 	return string(b), err
 }
 
-// cadvisorNames breaks conventions that did not exist when it was written.
+// cadvisorNames are older than the naming conventions.
 var cadvisorNames = regexp.MustCompile(`^(container|machine)_`)
 
 func lint(t *testing.T, text string) {
@@ -139,7 +143,7 @@ func validate(t *testing.T, document []byte) {
 		t.Fatalf("not JSON: %v\n%s", err, document)
 	}
 	if err := compiled.Validate(instance); err != nil {
-		t.Errorf("the schema refuses the document: %v\n%s", err, document)
+		t.Errorf("invalid document: %v\n%s", err, document)
 	}
 }
 
@@ -167,7 +171,7 @@ func compare(t *testing.T, golden, got string) {
 			y = b[i]
 		}
 		if x != y {
-			t.Fatalf("%s, line %d (go test -update writes it anew)\n got %s\nwant %s", golden, i+1, y, x)
+			t.Fatalf("%s, line %d (update with go test -update)\n got %s\nwant %s", golden, i+1, y, x)
 		}
 	}
 }

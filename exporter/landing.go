@@ -8,21 +8,21 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 )
 
-// landingPage is what a browser sees at /.
+// landingPage returns the page at /.
 func landingPage(telemetry string) (http.Handler, error) {
 	page, err := toolkit.NewLandingPage(toolkit.LandingConfig{
 		Name:        "Estiba exporter",
-		Description: "What the containers of this host use, as Prometheus metrics.",
-		Version:     version.Info(),
+		Description: "Resource usage of the containers of this host, as Prometheus metrics.",
+		Version:     version.Version,
 		Profiling:   "false",
 		Links: []toolkit.LandingLinks{
 			{Address: telemetry, Text: "Metrics"},
 			{Address: "/-/healthy", Text: "Health"},
-			{Address: "/-/ready", Text: "Readiness", Description: "ready once the first snapshot was made"},
+			{Address: "/-/ready", Text: "Readiness", Description: "ready after the first snapshot"},
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the landing page: %w", err)
+		return nil, fmt.Errorf("creating the landing page: %w", err)
 	}
 	return page, nil
 }

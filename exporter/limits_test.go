@@ -17,9 +17,9 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
 	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
 // program is the real exporter, running.
@@ -65,8 +65,8 @@ func startProgram(t *testing.T, bin string, change func(*exec.Cmd), flags ...str
 	return p
 }
 
-// stop ends the program as a service manager does, and gives what its exit says.
-// Its log is complete then.
+// stop ends the program with SIGTERM and returns the error of its exit. Its log is then
+// complete.
 func (p *program) stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	err := <-p.exit
@@ -74,7 +74,7 @@ func (p *program) stop() error {
 	return err
 }
 
-// peak is the most memory that the program ever had resident, in KiB.
+// peak returns the peak resident memory of the program, in KiB.
 func (p *program) peak(t *testing.T) uint64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -88,7 +88,7 @@ func (p *program) peak(t *testing.T) uint64 {
 	return v
 }
 
-// moduleDocument writes one of n containers and gives its path.
+// moduleDocument writes a document of n containers and returns its path.
 func moduleDocument(t testing.TB, n int) string {
 	t.Helper()
 	snap := &source.Snapshot{Source: source.Kmod, Schema: "1", Module: "estiba", ModuleVersion: "1.0.0"}
@@ -97,7 +97,10 @@ func moduleDocument(t testing.TB, n int) string {
 	}
 	snap.Host.Set(source.ContainersFound, uint64(n))
 	for i := range n {
-		c := source.Container{ID: tree.Numbered(i).ID, ProcessName: "containerd-shim", Namespace: "moby", Cgroup: "/docker/" + tree.Numbered(i).ID, CPUSource: "cgroup", Network: "own"}
+		c := source.Container{
+			ID: hosttree.Numbered(i).ID, ProcessName: "containerd-shim", Namespace: "moby",
+			Cgroup: "/docker/" + hosttree.Numbered(i).ID, CPUSource: "cgroup", Network: "own",
+		}
 		for f := source.Field(0); f < source.EndedAt; f++ {
 			c.Set(f, uint64(1000+i)*7919+uint64(f))
 		}
@@ -106,7 +109,7 @@ func moduleDocument(t testing.TB, n int) string {
 	return writeDocument(t, snap)
 }
 
-// writeDocument writes a snapshot as the module does and gives the file's path.
+// writeDocument writes a snapshot as a document and returns its path.
 func writeDocument(t testing.TB, snap *source.Snapshot) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "estiba")
@@ -130,8 +133,8 @@ func (p *program) scrape(t *testing.T) string {
 	return text
 }
 
-// TestLimits asks the real program for more than it gives: each limit shows by
-// name, and none costs much memory.
+// TestLimits exceeds the limits of the program: each shows by name, and none takes much
+// memory.
 func TestLimits(t *testing.T) {
 	bin := testutil.Build(t, "./exporter")
 	t.Run("document too large", func(t *testing.T) {
@@ -239,19 +242,19 @@ func TestLimits(t *testing.T) {
 			}
 			defer c.Close()
 			if i%2 == 0 {
-				fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHo") // and never the rest
+				fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHo") // and no more
 			}
 			open = append(open, c)
 		}
 		for range 3 {
 			if text := p.scrape(t); !strings.Contains(text, "\nestiba_containers 10\n") {
-				t.Error("a scrape among them is not well")
+				t.Error("a concurrent scrape failed")
 			}
 		}
 		if grown := p.peak(t) - before; grown > 64<<10 {
 			t.Errorf("it grew by %d KiB", grown)
 		}
-		// Those that never send a whole request are sent away.
+		// Clients with incomplete requests are disconnected.
 		for _, c := range open {
 			c.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
@@ -276,7 +279,7 @@ func TestLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			// Else the kernel takes it all for the reader.
+			// Otherwise the kernel buffers it all.
 			if err := c.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -295,7 +298,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// statusWithin asks as Prometheus does that waits no longer than timeout.
+// statusWithin scrapes with the given Prometheus timeout.
 func statusWithin(url string, timeout time.Duration) int {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
@@ -310,7 +313,7 @@ func statusWithin(url string, timeout time.Duration) int {
 	return resp.StatusCode
 }
 
-// answer sends a raw request and gives the first line of what comes back.
+// answer sends a raw request and returns the first line of the response.
 func answer(t *testing.T, address, request string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", address)

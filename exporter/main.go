@@ -1,4 +1,4 @@
-// Command exporter publishes what the containers of a host use as Prometheus
+// Command exporter exports the resource usage of the containers of a host as Prometheus
 // metrics.
 package main
 
@@ -8,21 +8,21 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/common/version"
-
 	"github.com/estiba/estiba/exporter/collector"
+	"github.com/estiba/estiba/exporter/runtimes"
+	"github.com/estiba/estiba/exporter/top"
+	"github.com/estiba/estiba/internal/cli"
 	"github.com/estiba/estiba/internal/logging"
 	"github.com/estiba/estiba/internal/web"
 )
 
 func main() {
-	// One processor is enough, unless the runtime's own variable says otherwise:
-	// with more, a scrape wakes threads for work that is done before they run,
-	// and they look for some, or for garbage.
+	// One processor suffices by default: with more, a scrape wakes threads that find
+	// the work done and then spin or help the garbage collector.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
@@ -33,33 +33,52 @@ func main() {
 }
 
 func run(args []string) error {
-	app := kingpin.New("exporter", "Publishes what the containers of a host use as Prometheus metrics.")
-	app.HelpFlag.Short('h')
-	app.Version(version.Print("exporter"))
+	app := cli.New("exporter", "Exports the resource usage of the containers of a host as Prometheus metrics.")
 	var c Config
-	webConfig := web.Flags(app, ":10120")
-	logConfig := logging.Flags(app)
-	app.Flag("web.telemetry-path", "Path under which to publish metrics.").Default("/metrics").StringVar(&c.TelemetryPath)
-	app.Flag("source", "Where the data come from: the kernel module, /proc and the cgroups, or auto: the module and, only if it is not loaded, the other.").
+	webConfig := web.Flags(app.Application, ":10120")
+	logConfig := logging.Flags(app.Application)
+	app.Flag("web.telemetry-path", "HTTP path of the metrics.").Default("/metrics").StringVar(&c.TelemetryPath)
+	app.Flag("source", "Source of the data: kmod (the kernel module), cgroup (/proc and cgroup files), or auto (the kernel module if it is loaded, else cgroup).").
 		Default(sourceAuto).EnumVar(&c.Source, sourceAuto, "kmod", "cgroup")
-	app.Flag("source.kmod-file", "The kernel module's document.").Default("/proc/estiba").StringVar(&c.KmodFile)
+	app.Flag("source.kmod-file", "Path of the kernel module's document.").Default("/proc/estiba").StringVar(&c.KmodFile)
 	app.Flag("path.procfs", "Mount point of the host's /proc.").Default("/proc").StringVar(&c.ProcFS)
 	app.Flag("path.sysfs", "Mount point of the host's /sys.").Default("/sys").StringVar(&c.SysFS)
-	app.Flag("path.cgroup", "Mount point of the host's cgroup file systems (default: fs/cgroup below --path.sysfs).").Default("").StringVar(&c.CgroupFS)
-	app.Flag("docker.host", "Address of the Docker Engine, for names and labels (default: its usual socket).").Default("").Envar("DOCKER_HOST").StringVar(&c.DockerHost)
-	app.Flag("docker.label", "Docker label to publish as container_label_NAME. Repeatable.").StringsVar(&c.DockerLabels)
+	app.Flag("path.cgroup", "Mount point of the host's cgroup file systems (default: fs/cgroup below --path.sysfs).").PlaceHolder("DIRECTORY").StringVar(&c.CgroupFS)
+	app.Flag("docker.host", "URL of the Docker Engine, for names and labels; it has precedence over DOCKER_HOST. auto: its default socket, none: no Docker.").
+		Default(runtimes.Auto).Envar("DOCKER_HOST").StringVar(&c.DockerHost)
+	app.Flag("docker.label", "Label of containers to export as container_label_NAME, of any runtime. Repeatable.").PlaceHolder("NAME").StringsVar(&c.DockerLabels)
+	app.Flag("podman.host", "URL of a Podman service (unix:///run/podman/podman.sock), for names and labels. auto: the default sockets of root and of users with containers, none: no Podman. Repeatable.").
+		Default(runtimes.Auto).StringsVar(&c.PodmanHosts)
+	app.Flag("cri.endpoint", "URL of a container runtime of Kubernetes (unix:///run/containerd/containerd.sock), for names and labels. auto: the default sockets of containerd, CRI-O and K3s, none: no such runtime. Repeatable.").
+		Default(runtimes.Auto).StringsVar(&c.CRIEndpoints)
 	var names string
-	app.Flag("metrics.names", "Names of the containers' metrics: estiba, cadvisor or both.").
+	app.Flag("metrics.names", "Naming scheme of the container metrics: estiba, cadvisor or both.").
 		Default(string(collector.Estiba)).EnumVar(&names, string(collector.Estiba), string(collector.CAdvisor), string(collector.Both))
-	app.Flag("limit.containers", "Most containers in one exposition; the rest is counted.").Default("20000").IntVar(&c.Limit)
-	app.Flag("scrape.timeout", "Longest time a scrape may take; less if Prometheus says that it waits less.").Default("10s").DurationVar(&c.Timeout)
-	app.Flag("host", "Value of the label host on every metric; without it there is no such label.").Default("").StringVar(&c.Host)
-	serve := app.Command("serve", "Serve metrics (the default).").Default()
-	health := app.Command("healthcheck", "Ask the exporter that runs on this host whether it is well; the exit status tells.")
-	dump := app.Command("dump", "Print one snapshot of the chosen source as document version 1 and exit.")
+	app.Flag("metrics.interfaces", "Export the counters of each network interface of a container: eight series per interface. With the kernel module, a scrape then also reads one file per container.").
+		BoolVar(&c.Interfaces)
+	app.Flag("metrics.open-files", "Export the number of open file descriptors of each container. Each scrape then looks up one more file per process of the containers (before Linux 6.2 it lists their open files), and with the kernel module one per process of the host: leave it off where there are tens of thousands of processes.").
+		BoolVar(&c.OpenFiles)
+	app.Flag("limit.containers", "Maximum number of containers in one exposition; the others are only counted.").Default("20000").IntVar(&c.Limit)
+	app.Flag("scrape.timeout", "Maximum duration of a scrape; a shorter timeout sent by Prometheus takes precedence.").Default("10s").DurationVar(&c.Timeout)
+	app.Flag("host", "Value of the label host on every metric; empty for no label.").PlaceHolder("NAME").StringVar(&c.Host)
+	serve := app.Command("serve", "Serve metrics (default).").Default()
+	health := app.Command("healthcheck", "Check the health of the local exporter (exit status 0 = healthy).")
+	dump := app.Command("dump", "Print one snapshot of the selected source as JSON (schema version 1) and exit.")
+	live := app.Command("top", "Show what the containers use, live in the terminal. Needs neither a running exporter nor a runtime.")
+	t := TopConfig{}
+	live.Flag("interval", "Time between refreshes.").Default("2s").DurationVar(&t.Interval)
+	live.Flag("once", "Print one table, of one interval, and exit; also if standard output is no terminal.").BoolVar(&t.Once)
+	live.Flag("output", "Output format: table, or json for one JSON object per refresh and line.").Default("table").EnumVar(&t.Output, "table", "json")
+	live.Flag("sort", "Sort key: "+strings.Join(top.OrderNames(), ", ")+".").Default(top.OrderNames()[0]).EnumVar(&t.Look.Order, top.OrderNames()...)
+	live.Flag("filter", "Show only containers with this text in their name, id, image, command or project.").PlaceHolder("TEXT").StringVar(&t.Look.Filter)
+	live.Flag("tree", "Group the containers by their pod, or the project of Docker Compose.").BoolVar(&t.Look.Tree)
+	from := []string{"source*", "path.*", "log.*"}
+	app.Heeds(health, "web.listen-address", "web.config.file")
+	app.Heeds(dump, from...)
+	app.Heeds(live, append(from, "docker.host", "podman.host", "cri.endpoint", "scrape.timeout")...)
 	command, err := app.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w, try --help", err)
+		return err
 	}
 	c.Web, c.Names = *webConfig, collector.NameSet(names)
 
@@ -76,6 +95,8 @@ func run(args []string) error {
 		return web.Healthcheck(ctx, c.Web)
 	case dump.FullCommand():
 		return Dump(ctx, c, os.Stdout, logger)
+	case live.FullCommand():
+		return Top(ctx, c, t, *logConfig, os.Stdin, os.Stdout, os.Stderr)
 	case serve.FullCommand():
 	}
 	a, err := New(c, logger)

@@ -18,17 +18,16 @@ import (
 )
 
 var (
-	peers          = flag.String("peers", "", "programs to measure beside the exporter: name=command …, separated by ';'; LISTEN in a command stands for an address, ENGINE for the Docker Engine's")
-	peerContainers = flag.Int("peer-containers", 50, "how many real containers to measure with")
-	peerMinutes    = flag.Int("peer-minutes", 1, "how long to measure each program")
-	peerLively     = flag.Bool("peer-lively", false, "containers that wake up ten times a second and have network interfaces, instead of such that do nothing")
+	peers          = flag.String("peers", "", "programs to compare with the exporter: name=command …, separated by ';'; LISTEN in a command is replaced by an address, ENGINE by the Docker Engine's")
+	peerContainers = flag.Int("peer-containers", 50, "number of containers")
+	peerMinutes    = flag.Int("peer-minutes", 1, "minutes to measure each program")
+	peerLively     = flag.Bool("peer-lively", false, "use containers that wake up ten times per second and have network interfaces, instead of idle ones")
 )
 
 const (
 	peerScrapes = 12 // a minute
-	// peerSettle is how long a program runs before it is measured: the beginning
-	// is dearer, and cAdvisor takes a minute to find out that a container that
-	// does nothing need not be asked each second.
+	// peerSettle is the time before the measurement: the start costs more, and
+	// cAdvisor takes a minute to reduce its polling of idle containers.
 	peerSettle = time.Minute
 )
 
@@ -38,26 +37,25 @@ type competitor struct {
 	argv []string
 
 	series         int
-	total          float64 // CPU ms a minute
-	scraping       float64 // of it a scrape
-	engine         float64 // CPU ms a minute that it causes dockerd and containerd
-	shims          float64 // CPU ms a minute of the shims meanwhile
+	total          float64 // CPU ms per minute
+	scraping       float64 // of that, per scrape
+	engine         float64 // additional CPU ms per minute of dockerd and containerd
+	shims          float64 // CPU ms per minute of the shims
 	residentMemory float64 // MiB
 }
 
-// TestAgainstPeers measures what a minute of one scrape every five seconds
-// costs the exporter and other programs, one after the other, on the same real
-// containers of an Engine of their own, and what dockerd and containerd spend
-// meanwhile, above what they spend alone. The shims are told of apart: 200 of them
-// spend three CPU seconds a minute on themselves, give or take half a second,
-// which hides what anybody may make them do.
+// TestAgainstPeers measures the CPU time of the exporter and of other programs, one after
+// the other, with a scrape every five seconds on the same containers of a separate
+// Engine, and the additional CPU time of dockerd and containerd. The shims count
+// separately: 200 of them use 3 ± 0.5 CPU seconds per minute on their own, which hides
+// the effect of any program.
 //
-//	test/peers/run.sh -peer-containers 200 -peer-minutes 3
+//	test/bench/peers/run.sh -peer-containers 200 -peer-minutes 3
 //
-// It is a measurement: it fails only if it cannot be done.
+// It is a measurement and fails only if it cannot run.
 func TestAgainstPeers(t *testing.T) {
 	if *peers == "" {
-		t.Skip("a measurement, not a test: wants -peers, see test/peers/run.sh")
+		t.Skip("a measurement, not a test: requires -peers, see test/bench/peers/run.sh")
 	}
 	engine := testutil.StartEngine(t)
 	realContainers(t, engine, *peerContainers)
@@ -71,7 +69,10 @@ func TestAgainstPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []*competitor{
-		{name: "exporter, a document of the module's format", argv: []string{bin, "--docker.host=ENGINE", "--source=kmod", "--source.kmod-file=" + module, "--web.listen-address=LISTEN"}},
+		{
+			name: "exporter, a document of the module's format",
+			argv: []string{bin, "--docker.host=ENGINE", "--source=kmod", "--source.kmod-file=" + module, "--web.listen-address=LISTEN"},
+		},
 		{name: "exporter, cgroup source", argv: []string{bin, "--docker.host=ENGINE", "--source=cgroup", "--web.listen-address=LISTEN"}},
 	}
 	ours := all
@@ -80,7 +81,7 @@ func TestAgainstPeers(t *testing.T) {
 		all = append(all, &competitor{name: name, argv: strings.Fields(command)})
 	}
 	minutes := time.Duration(*peerMinutes) * time.Minute
-	time.Sleep(30 * time.Second) // starting containers has an aftermath
+	time.Sleep(30 * time.Second) // let the containers settle
 	daemons, shims := engineCPU(t, engine)
 	time.Sleep(minutes)
 	daemonsAfter, shimsAfter := engineCPU(t, engine)
@@ -142,7 +143,7 @@ func (m *competitor) measure(t *testing.T, engine *testutil.Engine, alone float6
 	m.residentMemory = float64(rss(t, p.PID())) / 1024
 }
 
-// perMinute is CPU time in ns as ms a minute of the measurement.
+// perMinute converts CPU time in ns to ms per minute of the measurement.
 func perMinute(ns uint64) float64 { return float64(ns) / 1e6 / float64(*peerMinutes) }
 
 // engineCPU is the CPU time so far of dockerd and its containerd, and of the
@@ -217,7 +218,8 @@ func realContainers(t *testing.T, engine *testutil.Engine, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(c.PID)+"/ns/net", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1").CombinedOutput()
+		out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(c.PID)+"/ns/net",
+			"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1").CombinedOutput()
 		if err != nil {
 			t.Fatalf("giving a container interfaces: %v: %s", err, out)
 		}

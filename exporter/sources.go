@@ -13,12 +13,14 @@ import (
 
 	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/exporter/source/cgroup"
+	"github.com/estiba/estiba/exporter/source/interfaces"
 	"github.com/estiba/estiba/exporter/source/kmod"
+	"github.com/estiba/estiba/exporter/source/machines"
 )
 
 const sourceAuto = "auto"
 
-// sources are the sources of one exporter.
+// sources has the sources of one exporter.
 type sources struct {
 	chosen source.Source
 	module *kmod.Source
@@ -29,16 +31,36 @@ type sources struct {
 
 func newSources(c Config, logger log.Logger) (*sources, error) {
 	s := &sources{module: kmod.New(c.KmodFile), chose: c.Source}
+	warn := func(m cgroup.Missing, effect string) {
+		level.Warn(logger).Log("msg", "some data is unavailable", "missing", m, "effect", effect)
+	}
+	s.module.WithoutIO = func() {
+		if !mayTrace() {
+			warn(cgroup.MissingIO, "no I/O activity and no disk traffic of containers: the kernel module requires CAP_SYS_PTRACE to read them")
+		}
+	}
 	dir := c.CgroupFS
 	if dir == "" {
 		dir = filepath.Join(c.SysFS, "fs", "cgroup")
+	} else if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("--path.cgroup: %w", err)
 	}
-	config := cgroup.Config{ProcFS: c.ProcFS, CgroupFS: dir, Owner: os.Geteuid(), Lacking: func(l cgroup.Lack) {
-		level.Warn(logger).Log("msg", "not everything can be read", "lack", l, "means", l.Says())
-	}}
-	module := cgroup.NewThrottling(s.module, config)
-	s.chosen = module
+	config := cgroup.Config{
+		ProcFS: c.ProcFS, SysFS: c.SysFS, CgroupFS: dir, Owner: os.Geteuid(), OpenFiles: c.OpenFiles, Interfaces: c.Interfaces,
+		OnMissing: func(m cgroup.Missing) { warn(m, m.Effect()) },
+	}
+	defer func() {
+		s.chosen = machines.New(s.chosen, c.ProcFS)
+		if c.Interfaces {
+			s.chosen = interfaces.New(s.chosen, c.ProcFS)
+		}
+	}()
+	var module source.Source = cgroup.NewThrottling(s.module, config)
+	if c.OpenFiles {
+		module = cgroup.NewOpenFiles(module, config)
+	}
 	if c.Source == source.Kmod {
+		s.chosen = source.NewHeld(module)
 		return s, nil
 	}
 	var err error
@@ -47,17 +69,17 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 	}
 	switch c.Source {
 	case source.Cgroup:
-		s.chosen = s.cgroup
+		s.chosen = source.NewHeld(s.cgroup)
 	case sourceAuto:
-		s.chosen = source.NewContinued(source.Auto{Module: module, Other: s.cgroup})
+		s.chosen = source.NewHeld(source.NewContinued(source.Auto{Module: module, Other: s.cgroup}))
 	default:
-		return nil, fmt.Errorf("unknown source %q: want %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
+		return nil, fmt.Errorf("unknown source %q: must be %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
 	}
 	return s, nil
 }
 
-// run keeps the cgroup source's windows short while nobody scrapes. With the
-// module loaded nothing needs that.
+// run keeps the windows of the cgroup source short between scrapes. It is idle while
+// the module is the source.
 func (s *sources) run(ctx context.Context) {
 	if s.cgroup == nil {
 		return
@@ -65,13 +87,13 @@ func (s *sources) run(ctx context.Context) {
 	s.cgroup.Run(ctx, func() bool { return s.chose == source.Cgroup || !s.module.Present() })
 }
 
-// completedTries is how many windows completed waits for: containers that come
-// meanwhile need one of their own.
+// completedTries is the number of windows for which completed waits: a new container
+// needs its own.
 const completedTries = 3
 
-// completed takes snapshots until each container has a completed window to
-// tell its CPU use over. One that has none in the end is left out, and the
-// snapshot marked as truncated: a document must tell it.
+// completed takes snapshots until each container has a completed CPU window. A
+// container without one is left out and the snapshot marked as truncated: the document
+// requires a CPU percentage.
 func (s *sources) completed(ctx context.Context) (*source.Snapshot, error) {
 	snap, err := s.chosen.Snapshot(ctx)
 	for range completedTries {

@@ -7,8 +7,8 @@ import (
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// arriving has one more container in each of its first snapshots; each has its
-// CPU percentage from its second on.
+// arriving has one more container in each of its first snapshots; each has its CPU
+// percentage from its second snapshot.
 type arriving struct{ round, until int }
 
 func (a *arriving) Name() string { return source.Cgroup }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,12 +16,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
+	"github.com/go-kit/log"
+
+	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
-// TestWebConfig runs the real program with TLS, a password, and both.
+// TestWebConfig: TLS, a password, and both.
 func TestWebConfig(t *testing.T) {
 	bin := testutil.Build(t, "./exporter")
 	dir := t.TempDir()
@@ -86,7 +91,7 @@ func TestWebConfig(t *testing.T) {
 			}
 			health = exec.Command(bin, "healthcheck", "--web.listen-address="+p.address, "--web.config.file="+file)
 			if out, err := health.CombinedOutput(); err == nil {
-				t.Errorf("healthcheck of nobody: %s", out)
+				t.Errorf("healthcheck without an exporter: %s", out)
 			}
 		})
 	}
@@ -94,12 +99,13 @@ func TestWebConfig(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("tls_server_config:\n  cert_file: absent.pem\n  key_file: host.key\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(bin, "--web.listen-address=127.0.0.1:0", "--web.config.file="+bad).CombinedOutput(); err == nil || !strings.Contains(string(out), "absent.pem") {
-		t.Errorf("a certificate that is not there: %v, %s", err, out)
+	if out, err := exec.Command(bin, "--web.listen-address=127.0.0.1:0", "--web.config.file="+bad).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "absent.pem") {
+		t.Errorf("a missing certificate: %v, %s", err, out)
 	}
 }
 
-// TestGracefulStop: a scrape that runs when the order to stop comes is answered.
+// TestGracefulStop: a running scrape is answered after SIGTERM.
 func TestGracefulStop(t *testing.T) {
 	bin := testutil.Build(t, "./exporter")
 	fifo := filepath.Join(t.TempDir(), "fifo")
@@ -147,7 +153,7 @@ func TestGracefulStop(t *testing.T) {
 	p.exit <- nil
 }
 
-// established tells whether the program has a connection of a client
+// established reports whether the program has a connection of a client
 // (/proc/net/tcp, proc_pid_net(5): state 01 at its port).
 func established(t *testing.T, address string) bool {
 	t.Helper()
@@ -173,13 +179,13 @@ func hex4(port int) string {
 	return string([]byte{digits[port>>12&15], digits[port>>8&15], digits[port>>4&15], digits[port&15]})
 }
 
-// asNobody runs the program without any privilege.
+// asNobody runs the program without privileges.
 func asNobody(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 }
 
-// TestWithoutRoot: with the module nothing is missing; without it the program
-// says what is, and shows the rest.
+// TestWithoutRoot: with the module nothing is missing; without it the program logs the
+// missing data and exports the other.
 func TestWithoutRoot(t *testing.T) {
 	testutil.Require(t, testutil.Root, testutil.Docker)
 	built, err := os.ReadFile(testutil.Build(t, "./exporter"))
@@ -209,7 +215,10 @@ func TestWithoutRoot(t *testing.T) {
 	t.Run("with the module", func(t *testing.T) {
 		p := startProgram(t, bin, asNobody, "--source.kmod-file="+module)
 		text := p.scrape(t)
-		for _, want := range []string{"\nestiba_containers 2\n", "\nestiba_scrape_success 1\n", "\nestiba_container_io_reads_total{", "\nestiba_container_network_receive_bytes_total{"} {
+		for _, want := range []string{
+			"\nestiba_containers 2\n", "\nestiba_scrape_success 1\n", "\nestiba_container_io_reads_total{",
+			"\nestiba_container_network_receive_bytes_total{",
+		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("no %q", want)
 			}
@@ -254,8 +263,10 @@ func TestWithoutRoot(t *testing.T) {
 			return strings.Contains(p.scrape(t), "\nestiba_container_processes"+labels)
 		})
 		text := p.scrape(t)
-		for metric, want := range map[string]bool{"estiba_container_cpu_seconds_total": true, "estiba_container_memory_usage_bytes": true,
-			"estiba_container_memory_rss_bytes": true, "estiba_container_io_reads_total": false, "estiba_container_network_receive_bytes_total": false} {
+		for metric, want := range map[string]bool{
+			"estiba_container_cpu_seconds_total": true, "estiba_container_memory_usage_bytes": true,
+			"estiba_container_memory_rss_bytes": true, "estiba_container_io_reads_total": false, "estiba_container_network_receive_bytes_total": false,
+		} {
 			if got := strings.Contains(text, "\n"+metric+labels); got != want {
 				t.Errorf("%s is there: %v, want %v", metric, got, want)
 			}
@@ -269,14 +280,14 @@ func TestWithoutRoot(t *testing.T) {
 	})
 }
 
-// TestPaths: where only --path.sysfs is given, the cgroups are below it.
+// TestPaths: the cgroups are below --path.sysfs by default.
 func TestPaths(t *testing.T) {
 	dir := t.TempDir()
-	tr, err := tree.New(dir, tree.Layouts()["v2-systemd"])
+	tr, err := hosttree.New(dir, hosttree.Layouts()["v2-systemd"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Add(tree.Numbered(0)); err != nil {
+	if err := tr.Add(hosttree.Numbered(0)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "sys", "fs"), 0o755); err != nil {
@@ -290,5 +301,73 @@ func TestPaths(t *testing.T) {
 	address := startApp(t, c)
 	if text, err := scrape(address); err != nil || !strings.Contains(text, "\nestiba_container_memory_limit_bytes{") {
 		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestInterfacesOption: each interface of a container's own network, with the option.
+func TestInterfacesOption(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		c := testConfig(t)
+		c.Interfaces = on
+		address := startApp(t, c)
+		testutil.Eventually(t, 10*time.Second, "a container", func() bool {
+			text, err := scrape(address)
+			return err == nil && strings.Contains(text, "\nestiba_container_network_receive_bytes_total{")
+		})
+		text, err := scrape(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text, `estiba_container_interface_receive_bytes_total{id="4f5e8c1d9b7a",name="",interface="eth0"} `); got != on {
+			t.Errorf("option: %v, exported: %v", on, got)
+		}
+		lint(t, text)
+	}
+}
+
+// TestOpenFilesOption: open files of a container, from both sources, with the option.
+func TestOpenFilesOption(t *testing.T) {
+	tr, err := hosttree.New(t.TempDir(), hosttree.Layouts()["v2-systemd"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := hosttree.Numbered(0)
+	if err := tr.Add(one); err != nil {
+		t.Fatal(err)
+	}
+	for n, pid := range one.Processes {
+		for fd := range 3 + n {
+			if err := os.MkdirAll(tr.Process(pid, fmt.Sprintf("fd/%d", fd)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := testConfig(t)
+	c.Source, c.ProcFS, c.CgroupFS = source.Cgroup, tr.Proc, tr.Cgroup
+	var document bytes.Buffer
+	if err := Dump(t.Context(), c, &document, log.NewNopLogger()); err != nil {
+		t.Fatal(err)
+	}
+	c.KmodFile = filepath.Join(t.TempDir(), "estiba")
+	if err := os.WriteFile(c.KmodFile, document.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{source.Cgroup, source.Kmod, sourceAuto} {
+		for _, on := range []bool{false, true} {
+			c.Source, c.OpenFiles = from, on
+			address := startApp(t, c)
+			testutil.Eventually(t, 10*time.Second, "a container", func() bool {
+				text, err := scrape(address)
+				return err == nil && strings.Contains(text, "\nestiba_container_processes{")
+			})
+			text, err := scrape(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(text, fmt.Sprintf("\nestiba_container_open_files{id=%q,name=\"\"} 7\n", one.ID[:12])); got != on {
+				t.Errorf("source %s, option: %v, exported: %v", from, on, got)
+			}
+			lint(t, text)
+		}
 	}
 }

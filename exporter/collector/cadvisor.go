@@ -1,18 +1,21 @@
 package collector
 
 import (
-	"github.com/estiba/estiba/exporter/names"
+	"cmp"
+
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/internal/container"
 )
 
-// interfaceLabel stands where cAdvisor names a network interface: the numbers
-// are sums over all of a container's interfaces.
+// interfaceLabel replaces cAdvisor's interface name: the values are sums over all
+// interfaces.
 const interfaceLabel = `,interface="all"`
 
 func cadvisorLabels(r *row) []byte { return r.entry.cadvisor }
 
-// cadvisorFamilies are the metrics of containers under cAdvisor's names, so
-// that its dashboards and rules go on working.
+// cadvisorFamilies returns the metrics of containers under cAdvisor's names, for its
+// dashboards and rules.
 func cadvisorFamilies() []family {
 	desc := func(name string, t Type, help string, more ...string) Desc {
 		return Desc{name, t, help, append([]string{"id", "name", "image"}, more...)}
@@ -20,46 +23,64 @@ func cadvisorFamilies() []family {
 	one := func(name string, t Type, help string, f source.Field) family {
 		p := field(f)
 		p.labels = cadvisorLabels
-		return family{desc(name, t, help), []point{p}}
+		return family{Desc: desc(name, t, help), points: []point{p}}
 	}
 	network := func(name, help string, f source.Field) family {
 		p := field(f)
 		p.labels, p.extra = cadvisorLabels, interfaceLabel
-		return family{desc(name, Counter, help+" Summed over the container's interfaces.", "interface"), []point{p}}
+		return family{Desc: desc(name, Counter, help+" Summed over the container's interfaces.", "interface"), points: []point{p}}
 	}
 	computed := func(name string, t Type, help string, u unit, value func(*row) (uint64, bool)) family {
-		return family{desc(name, t, help), []point{{labels: cadvisorLabels, unit: u, value: value}}}
+		return family{Desc: desc(name, t, help), points: []point{{labels: cadvisorLabels, unit: u, value: value}}}
 	}
 	limit := field(source.MemoryLimit)
 	cpu := field(source.CPU)
 	cpu.labels, cpu.extra = cadvisorLabels, `,cpu="total"`
 	return []family{
-		{desc("container_cpu_usage_seconds_total", Counter, "CPU time the container used, in seconds.", "cpu"), []point{cpu}},
-		one("container_cpu_user_seconds_total", Counter, "Part of the container's CPU time spent in user code, in seconds.", source.CPUUser),
-		one("container_cpu_system_seconds_total", Counter, "Part of the container's CPU time spent in the kernel, in seconds.", source.CPUSystem),
-		one("container_cpu_cfs_throttled_seconds_total", Counter, "Time the container's CPU limit kept it from running, in seconds.", source.CPUThrottled),
-		one("container_memory_rss", Gauge, "Resident memory of the container's processes, summed, in bytes.", source.RSS),
-		one("container_memory_usage_bytes", Gauge, "Memory charged to the container's memory cgroup, page cache included, in bytes.", source.MemoryCgroup),
-		computed("container_memory_working_set_bytes", Gauge, "Memory charged to the container minus page cache not used lately, in bytes.", kilobytes, workingSet),
-		computed("container_memory_cache", Gauge, "Memory charged to the container minus what its processes have resident, in bytes: about its page cache.", kilobytes, cache),
+		{Desc: desc("container_cpu_usage_seconds_total", Counter, "CPU time used by the container, in seconds.", "cpu"), points: []point{cpu}},
+		one("container_cpu_user_seconds_total", Counter, "CPU time used by the container in user mode, in seconds.", source.CPUUser),
+		one("container_cpu_system_seconds_total", Counter, "CPU time used by the container in kernel mode, in seconds.", source.CPUSystem),
+		one("container_cpu_cfs_throttled_seconds_total", Counter, "Time the container was throttled by its CPU limit, in seconds.", source.CPUThrottled),
+		computed("container_cpu_cfs_periods_total", Counter, "CPU limit periods in which the container ran.", plain, limited(source.CPUPeriods)),
+		computed("container_cpu_cfs_throttled_periods_total", Counter, "CPU limit periods in which the container was throttled, out of container_cpu_cfs_periods_total.", plain, limited(source.CPUThrottledPeriods)),
+		computed("container_spec_cpu_quota", Gauge, "CPU time the container may use in each container_spec_cpu_period, in microseconds. Absent if unlimited.", plain, micros(source.CPUQuota)),
+		computed("container_spec_cpu_period", Gauge, "Period of the container's CPU limit, in microseconds.", plain, micros(source.CPUPeriod)),
+		one("container_memory_rss", Gauge, "Resident memory of the container's processes, in bytes. Summed over processes.", source.RSS),
+		one("container_memory_usage_bytes", Gauge, "Memory charged to the container's memory cgroup, including page cache, in bytes.", source.MemoryCgroup),
+		computed("container_memory_working_set_bytes", Gauge, "Memory charged to the container minus inactive file cache, in bytes.", kilobytes, workingSet),
+		computed("container_memory_cache", Gauge, "Memory charged to the container minus resident memory of its processes, in bytes: an estimate of its page cache.", kilobytes, cache),
 		one("container_memory_swap", Gauge, "Swapped-out memory of the container, in bytes.", source.Swap),
-		computed("container_spec_memory_limit_bytes", Gauge, "Hard limit of the container's memory, in bytes; 0: none.", kilobytes, func(r *row) (uint64, bool) {
-			v, _ := limit.value(r)
-			return v, true
-		}),
+		computed("container_spec_memory_limit_bytes", Gauge, "Hard limit of the container's memory, in bytes; 0 if unlimited.", kilobytes,
+			func(r *row) (uint64, bool) {
+				v, _ := limit.value(r)
+				return v, true
+			}),
+		computed("container_fs_usage_bytes", Gauge, "Size of the container's writable layer, in bytes, as last measured by its runtime.", plain, diskUsage),
 		one("container_fs_reads_bytes_total", Counter, "Bytes read from storage for the container.", source.DiskRead),
-		one("container_fs_writes_bytes_total", Counter, "Bytes the container caused to be written to storage.", source.DiskWrite),
+		one("container_fs_writes_bytes_total", Counter, "Bytes written to storage for the container.", source.DiskWrite),
 		network("container_network_receive_bytes_total", "Bytes received by the container.", source.NetRxBytes),
 		network("container_network_transmit_bytes_total", "Bytes sent by the container.", source.NetTxBytes),
 		network("container_network_receive_packets_total", "Packets received by the container.", source.NetRxPackets),
 		network("container_network_transmit_packets_total", "Packets sent by the container.", source.NetTxPackets),
-		one("container_processes", Gauge, "Processes of the container.", source.Processes),
-		one("container_threads", Gauge, "Threads of the container's processes.", source.Threads),
-		computed("container_start_time_seconds", Gauge, "When the container's first process started, in seconds since 1970.", nanos,
+		one("container_processes", Gauge, "Number of processes in the container.", source.Processes),
+		one("container_threads", Gauge, "Number of threads of the container's processes.", source.Threads),
+		computed("container_health_state", Gauge, "Result of the container's health check: 1 healthy, 0 starting or unhealthy, -1 no health check. Absent while its runtime does not answer, and with the CRI, which has none.", signed, healthState),
+		computed("container_start_time_seconds", Gauge, "Start time of the container's init process, in seconds since the Unix epoch.", nanos,
 			func(r *row) (uint64, bool) { return r.started, r.started != 0 }),
-		computed("container_last_seen", Gauge, "When the container was last seen, in seconds since 1970.", plain,
+		computed("container_last_seen", Gauge, "Time of the last snapshot with the container, in seconds since the Unix epoch.", plain,
 			func(r *row) (uint64, bool) { return r.seen, true }),
-		one("container_oom_events_total", Counter, "Processes of the container that the kernel killed for lack of memory.", source.OOMKills),
+		{
+			Desc:   desc("container_oom_events_total", Counter, "Out-of-memory events of the container: the larger of the events reported by its runtime and the processes killed by the kernel. Kept after the container exits, as estiba_container_oom_events_total is."),
+			points: []point{{labels: cadvisorLabels, value: oomEventsOrKills}}, ended: true,
+		},
+	}
+}
+
+// micros converts a field from ns to µs.
+func micros(f source.Field) func(*row) (uint64, bool) {
+	return func(r *row) (uint64, bool) {
+		v, ok := r.container.Get(f)
+		return v / 1000, ok
 	}
 }
 
@@ -75,20 +96,19 @@ func cache(r *row) (uint64, bool) {
 	return usage - min(rss, usage), ok1 && ok2
 }
 
-// machineFamilies are cAdvisor's names of the host's metrics.
+// machineFamilies returns the metrics of the host under cAdvisor's names.
 func machineFamilies() []hostFamily {
 	return []hostFamily{
-		{Desc{"machine_memory_bytes", Gauge, "Memory the kernel manages, in bytes.", nil}, []hostPoint{{field: source.MemoryTotal}}},
-		{Desc{"machine_cpu_cores", Gauge, "CPUs online.", nil}, []hostPoint{{field: source.CPUs}}},
+		{Desc{"machine_memory_bytes", Gauge, "Total memory of the host, in bytes.", nil}, []hostPoint{{field: source.MemoryTotal}}},
+		{Desc{"machine_cpu_cores", Gauge, "Number of online CPUs.", nil}, []hostPoint{{field: source.CPUs}}},
 	}
 }
 
-// cadvisorEntry makes the label bytes that cAdvisor's metrics have: the id is
-// the container's cgroup path.
-func (c *Collector) cadvisorEntry(each *source.Container, info *names.Info) []byte {
+// cadvisorEntry returns the labels of cAdvisor's metrics; id is the cgroup path.
+func (c *Collector) cadvisorEntry(each *source.Container, info *runtimes.Info) []byte {
 	id := each.Cgroup
 	if id == "" {
-		id = "/docker/" + each.ID
+		id = "/" + cmp.Or(each.Runtime, info.Runtime, container.Docker) + "/" + each.Key()
 	}
 	if each.ID == "" {
 		id = "/" + labelID(each)
@@ -96,5 +116,21 @@ func (c *Collector) cadvisorEntry(each *source.Container, info *names.Info) []by
 	b := appendLabel(nil, "id", id)
 	b = appendLabel(b, "name", info.Name)
 	b = appendLabel(b, "image", info.Image)
-	return c.appendExtra(b, info)
+	return c.appendExtra(appendPod(b, info), info)
+}
+
+// appendPod appends the labels that cAdvisor in the kubelet has. They are absent from a
+// container without a pod, as from cAdvisor's own program; to Prometheus an absent label
+// is an empty one. The kubelet names a pause container POD, except that of containerd.
+func appendPod(b []byte, info *runtimes.Info) []byte {
+	one := info.PodContainer
+	if one == runtimes.PodPause && info.Runtime == container.Containerd {
+		one = ""
+	}
+	for _, l := range [][2]string{{"container", one}, {"namespace", info.PodNamespace}, {"pod", info.Pod}} {
+		if info.Pod != "" && l[1] != "" {
+			b = appendLabel(b, l[0], l[1])
+		}
+	}
+	return b
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// NameSet says under which names containers are published.
+// NameSet selects the names of container metrics.
 type NameSet string
 
 // The name sets.
@@ -23,43 +24,52 @@ const (
 	Both     NameSet = "both"
 )
 
-// Config is how the collector behaves.
+// Config configures a collector.
 type Config struct {
 	NameSet      NameSet
-	DockerLabels []string      // Docker labels to publish
+	Interfaces   bool          // export each network interface
+	OpenFiles    bool          // export the number of open files
+	DockerLabels []string      // labels of containers to export
 	Host         string        // value of the label host; "": none
 	Limit        int           // containers in an exposition
 	Timeout      time.Duration // of one scrape
-	// ModulePresent tells whether the kernel module's document is there.
+	// ModulePresent reports whether the kernel module's document exists.
 	ModulePresent func() bool
 }
 
-// Collector makes expositions. It is safe for concurrent use.
+// Collector renders expositions. It is safe for concurrent use.
 type Collector struct {
 	config       Config
 	source       source.Source
 	names        Names
 	logger       log.Logger
 	families     []family
+	interfaces   []interfaceFamily
 	hostFamilies []hostFamily
-	withErrors   bool // publish label errors
+	withErrors   bool // export label errors
 	extraNames   []string
 	errors       *errorCounter
 
-	mu         sync.Mutex // of what follows
+	mu         sync.Mutex // protects the fields below
 	entries    map[string]*entry
 	labelOwner map[string]string // label id → key in entries
 	generation uint64
 	last       last
 	ready      bool
 	failing    source.Reason // of the last scrape, for the log
+
+	gone        map[string]*entry    // of containers without a row in the last scrape, by key
+	unseenSince map[string]time.Time // first scrape without a running container, by key
+	lastUnseen  int                  // number of unseen containers in the last scrape
+
+	now func() time.Time
 }
 
-// New makes a collector of one source.
+// New returns a collector of one source.
 func New(c Config, src source.Source, n Names, logger log.Logger) *Collector {
 	col := &Collector{
 		config: c, source: src, names: n, logger: logger, errors: newErrorCounter(),
-		entries: map[string]*entry{}, labelOwner: map[string]string{}, hostFamilies: hostFamilies(),
+		entries: map[string]*entry{}, labelOwner: map[string]string{}, hostFamilies: hostFamilies(), now: time.Now,
 	}
 	if c.NameSet != CAdvisor {
 		col.families = append(col.families, containerFamilies()...)
@@ -69,20 +79,26 @@ func New(c Config, src source.Source, n Names, logger log.Logger) *Collector {
 		col.families = append(col.families, cadvisorFamilies()...)
 		col.hostFamilies = append(col.hostFamilies, machineFamilies()...)
 	}
+	if c.Interfaces {
+		col.interfaces = interfaceFamilies(c.NameSet)
+	}
+	if c.OpenFiles {
+		col.families = append(col.families, openFilesFamilies(c.NameSet)...)
+	}
 	for _, l := range c.DockerLabels {
 		col.extraNames = append(col.extraNames, LabelName(l))
 	}
 	return col
 }
 
-// Ready tells whether a snapshot was ever made.
+// Ready reports whether there was a snapshot.
 func (c *Collector) Ready() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ready
 }
 
-// Warm takes a snapshot and throws it away.
+// Warm takes a snapshot and discards it.
 func (c *Collector) Warm(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -93,38 +109,51 @@ func (c *Collector) Warm(ctx context.Context) {
 	c.note(&outcome{snap: snap, err: err, waited: time.Since(began), loaded: c.config.ModulePresent()})
 }
 
-// exposition is what one scrape publishes.
+// exposition is the result of one scrape.
 type exposition struct {
-	c    *Collector
-	rows []row
-	self single
+	c     *Collector
+	rows  []row
+	ended []row // containers without a row, for their state
+	self  single
 }
 
-// scrape takes one snapshot. It always gives an exposition: a failure is one
-// too. Nothing in it changes any more, so that writing it needs no lock.
+// scrape takes one snapshot. It always returns an exposition, also after a failure. The
+// exposition is immutable, so writing it needs no lock.
 func (c *Collector) scrape(ctx context.Context) exposition {
 	began := time.Now()
 	snap, err := c.source.Snapshot(ctx)
-	_, sizedAt := c.names.Sizes()
-	o := outcome{snap: snap, err: err, waited: time.Since(began), loaded: c.config.ModulePresent(), dockerUp: c.names.Up(), sizedAt: sizedAt}
+	ooms, view := c.names.OOMs(), c.names.View()
+	o := outcome{
+		snap: snap, err: err, waited: time.Since(began), loaded: c.config.ModulePresent(),
+		runtimes: c.names.Status(), sizedAt: c.names.Measured(),
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.note(&o)
 	var rows []row
+	var unseen, inPod []*runtimes.Info
 	if snap != nil {
-		rows, o.omitted, o.unnamed = c.rows(snap)
+		rows, o.omitted, o.unnamed = c.rows(snap, ooms)
+		var known bool
+		unseen, inPod, known = c.unseen(snap, rows, view)
+		c.logUnseen(unseen, known)
 		o.shown = len(rows)
 		if found, ok := snap.Host.Get(source.ContainersFound); ok && found > running(snap) {
 			o.omitted += int(found - running(snap))
 		}
 	}
-	return exposition{c, rows, single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors}}
+	o.unseen = c.lastUnseen
+	return exposition{
+		c: c, rows: rows, ended: c.ended(rows, ooms, view, append(unseen, inPod...)),
+		self: single{host: c.config.Host, families: c.hostFamilies, o: o, l: c.last, errors: c.errors},
+	}
 }
 
-// write writes all of it as text.
+// write writes the exposition as text.
 func (e *exposition) write(to io.Writer, openMetrics bool) error {
 	w := newTextWriter(to)
-	w.families(e.c.families, e.rows, openMetrics)
+	w.families(e.c.families, e.rows, e.ended, openMetrics)
+	w.interfaces(e.c.interfaces, e.rows, openMetrics)
 	if e.c.withErrors {
 		w.labelErrors(e.rows, openMetrics)
 	}
@@ -133,8 +162,8 @@ func (e *exposition) write(to io.Writer, openMetrics bool) error {
 	return w.err
 }
 
-// note keeps what is told of the last snapshot, counts a failure and logs it
-// when it begins, changes or ends.
+// note updates the values of the last snapshot, counts a failure, and logs it when it
+// starts, changes or ends.
 func (c *Collector) note(o *outcome) {
 	if o.err != nil {
 		reason, name := source.ReasonOf(o.err), c.source.Name()
@@ -142,20 +171,22 @@ func (c *Collector) note(o *outcome) {
 		if errors.As(o.err, &failure) {
 			name = failure.Source
 		} else if reason == source.ReasonTimeout && !o.loaded {
-			name = source.Cgroup // no module that could hang
+			name = source.Cgroup // without a module only this source can hang
 		}
 		c.errors.add(name, reason)
 		if reason != c.failing {
-			level.Error(c.logger).Log("msg", "no snapshot", "source", name, "reason", reason, "err", o.err)
+			level.Error(c.logger).Log("msg", "snapshot failed", "source", name, "reason", reason, "err", o.err)
 			c.failing = reason
 		}
 		return
 	}
 	if c.failing != "" || !c.ready {
-		level.Info(c.logger).Log("msg", "snapshots come", "source", o.snap.Source, "module_version", o.snap.ModuleVersion, "containers", len(o.snap.Containers))
+		level.Info(c.logger).Log("msg", "snapshot collected", "source", o.snap.Source,
+			"module_version", o.snap.ModuleVersion, "containers", len(o.snap.Containers))
 		c.failing = ""
 	}
 	c.ready = true
+	c.errors.skipped(o.snap)
 	sequence, known := o.snap.Host.Get(source.Sequence)
 	if !known {
 		sequence = c.last.sequence + 1

@@ -4,9 +4,8 @@ import (
 	"sort"
 )
 
-// Descs lists every metric that the exporter itself can publish with the
-// given names, sorted by name. The process_… and go_… ones of its process
-// come on top.
+// Descs lists all metrics with the given names, sorted by name, without process_… and
+// go_….
 func Descs(set NameSet) []Desc {
 	var all []Desc
 	if set != CAdvisor {
@@ -22,6 +21,12 @@ func Descs(set NameSet) []Desc {
 		for _, f := range machineFamilies() {
 			all = append(all, f.Desc)
 		}
+	}
+	for _, f := range interfaceFamilies(set) {
+		all = append(all, f.Desc)
+	}
+	for _, f := range openFilesFamilies(set) {
+		all = append(all, f.Desc)
 	}
 	for _, f := range hostFamilies() {
 		all = append(all, f.Desc)

@@ -10,12 +10,12 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/estiba/estiba/exporter/names"
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// FuzzText gives a container texts and numbers of any kind and reads our own
-// exposition with the parser of prometheus/common: it must say the same.
+// FuzzText renders arbitrary texts and numbers and parses the exposition with
+// prometheus/common: the values must be equal.
 func FuzzText(f *testing.F) {
 	f.Add("name", "image:1", "value", "/docker/a", uint64(0), uint64(1))
 	f.Add("a\"b\\c\nd", "\xff\xfe", "é\u2028\x00", "/\t}", uint64(math.MaxUint64), uint64(1)<<54)
@@ -31,7 +31,7 @@ func FuzzText(f *testing.F) {
 			}
 		}
 		snap.Containers = []source.Container{c}
-		known := fakeNames{byID: map[string]*names.Info{id: {ID: id, Name: name, Image: image, Extra: map[string]string{"l": label}}}}
+		known := fakeNames{byID: map[string]*runtimes.Info{c.Key(): {ID: id, User: c.Owner(), Name: name, Image: image, Extra: map[string]string{"l": label}}}}
 		col := newTest(Config{NameSet: Both, DockerLabels: []string{"l"}}, &fakeSource{snap: snap}, known)
 		for _, accept := range []string{"text/plain", "application/openmetrics-text"} {
 			text := get(t, col.Handler(prometheus.NewRegistry()), "Accept", accept).Body.Bytes()

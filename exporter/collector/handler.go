@@ -20,19 +20,19 @@ import (
 	"github.com/estiba/estiba/exporter/linezip"
 )
 
-// maxRunning is how many expositions are made at a time, maxPending how many
-// are being made or on their way to their readers; further scrapes wait.
+// maxRunning is the number of expositions rendered concurrently, maxPending the number
+// being rendered or sent; further scrapes wait.
 const (
 	maxRunning = 4
 	maxPending = 8
 )
 
-// keptBuffer is the largest buffer for an answer that is kept for the next, in
-// bytes: a compressed exposition of 10,000 containers.
+// keptBuffer is the largest response buffer to reuse, in bytes: a compressed exposition
+// of 10,000 containers.
 const keptBuffer = 8 << 20
 
-// Handler answers scrapes. gatherers add what is not made from a snapshot: the
-// process' own metrics.
+// Handler returns the handler of scrapes. more has the metrics that do not come from a
+// snapshot: those of the process.
 func (c *Collector) Handler(more prometheus.Gatherer) http.Handler {
 	return &handler{
 		c: c, more: more, running: make(chan struct{}, maxRunning), pending: make(chan struct{}, maxPending),
@@ -47,38 +47,38 @@ type handler struct {
 	pending chan struct{}
 	codes   *linezip.Codes
 
-	// Not sync.Pool: that lets go of them at almost every scrape of a large
-	// host, whose snapshot is enough for the garbage collector to run.
+	// Not sync.Pool: the snapshot of a large host triggers a garbage collection in
+	// almost every scrape, which empties a pool.
 	buffers chan *bytes.Buffer
 	zippers chan *linezip.Writer
-	size    atomic.Int64 // of the last answer that was larger than is kept
+	size    atomic.Int64 // of the last response above keptBuffer
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+		http.Error(w, "method not allowed, use GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
 	timeout := h.timeout(r)
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	if !acquire(ctx, h.pending) {
-		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
+		http.Error(w, "too many concurrent scrapes", http.StatusServiceUnavailable)
 		return
 	}
 	defer func() { <-h.pending }()
 	if !acquire(ctx, h.running) {
-		http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
+		http.Error(w, "too many concurrent scrapes", http.StatusServiceUnavailable)
 		return
 	}
 	body, packed := h.buffer(), acceptsGzip(r)
 	h.reserve(body, packed)
 	defer h.release(body)
-	format, err := h.render(ctx, body, expfmt.NegotiateIncludingOpenMetrics(r.Header), packed)
+	format, err := h.render(ctx, body, expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...), packed)
 	<-h.running
 	if err != nil {
-		level.Error(h.c.logger).Log("msg", "making an exposition", "err", err)
+		level.Error(h.c.logger).Log("msg", "exposition failed", "err", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -88,13 +88,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if packed {
 		w.Header().Set("Content-Encoding", "gzip")
 	}
-	// A reader slower than a whole scrape may take is of no use and keeps
-	// others out. Not every ResponseWriter has deadlines; the server's does.
+	// A client slower than the scrape timeout would block others. Not every
+	// ResponseWriter has deadlines; the server's does.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
-	w.Write(body.Bytes()) // an error means that the reader is gone
+	w.Write(body.Bytes()) // an error means that the client is gone
 }
 
-// acquire takes a place in slots, or gives up when ctx ends.
+// acquire takes a slot; false if ctx ends.
 func acquire(ctx context.Context, slots chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:
@@ -114,8 +114,7 @@ func (h *handler) buffer() *bytes.Buffer {
 	}
 }
 
-// reserve makes room for an answer as large as the last, so that a large one
-// is not copied while it grows.
+// reserve grows the buffer to the last large response, to avoid copies.
 func (h *handler) reserve(b *bytes.Buffer, packed bool) {
 	if last := h.size.Load(); !packed && int(last) > b.Cap() {
 		b.Grow(int(last) + int(last)/16)
@@ -133,18 +132,18 @@ func (h *handler) release(b *bytes.Buffer) {
 	}
 }
 
-// timeout is the shorter of our own and what Prometheus says it waits.
+// timeout returns the shorter of the configured timeout and that of Prometheus.
 func (h *handler) timeout(r *http.Request) time.Duration {
 	if s, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64); err == nil && s > 0 {
-		// A little less, so that the failure still arrives as samples.
-		if theirs := time.Duration(s * 0.9 * float64(time.Second)); theirs < h.c.config.Timeout {
-			return theirs
+		// A little less, so that Prometheus still receives the failure as samples.
+		if theirs := s * 0.9 * float64(time.Second); theirs < float64(h.c.config.Timeout) { // false for infinity
+			return time.Duration(theirs)
 		}
 	}
 	return h.c.config.Timeout
 }
 
-// render makes an exposition, compressed if packed says so.
+// render writes an exposition, compressed if packed.
 func (h *handler) render(ctx context.Context, to *bytes.Buffer, format expfmt.Format, packed bool) (expfmt.Format, error) {
 	if !packed {
 		return h.text(ctx, to, format)
@@ -167,14 +166,13 @@ func (h *handler) render(ctx context.Context, to *bytes.Buffer, format expfmt.Fo
 	return format, err
 }
 
-// text writes an exposition. What comes from a snapshot is written straight as
-// text, the process' own metrics by client_golang; formats other than text go
-// through a parse of that text.
+// text writes an exposition: samples of the snapshot directly as text, metrics of the
+// process with client_golang. For other formats the text is parsed and encoded again.
 func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) (expfmt.Format, error) {
 	page := h.c.scrape(ctx)
 	families, err := h.more.Gather()
 	if err != nil {
-		return format, fmt.Errorf("gathering: %w", err)
+		return format, fmt.Errorf("gathering process metrics: %w", err)
 	}
 	openMetrics := format.FormatType() == expfmt.TypeOpenMetrics
 	if openMetrics || format.FormatType() == expfmt.TypeTextPlain {
@@ -186,7 +184,7 @@ func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) 
 		}
 		if openMetrics {
 			if _, err := expfmt.FinalizeOpenMetrics(to); err != nil {
-				return format, fmt.Errorf("ending the exposition: %w", err)
+				return format, fmt.Errorf("finalizing the exposition: %w", err)
 			}
 		}
 		return format, nil
@@ -198,7 +196,7 @@ func (h *handler) text(ctx context.Context, to io.Writer, format expfmt.Format) 
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	parsed, err := parser.TextToMetricFamilies(&text)
 	if err != nil {
-		return format, fmt.Errorf("reading our own samples again: %w", err)
+		return format, fmt.Errorf("parsing own samples: %w", err)
 	}
 	for _, f := range parsed {
 		families = append(families, f)

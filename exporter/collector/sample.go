@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/estiba/estiba/exporter/names"
+	"github.com/estiba/estiba/exporter/runtimes"
 	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/internal/container"
 )
 
-// sample is an exposition of made-up containers, always the same one: the text
-// that the compressor's codes are made for.
+// sample returns a constant exposition of synthetic containers, from which the
+// compressor derives its codes.
 func (c *Collector) sample() []byte {
 	const containers = 20
 	random := rand.New(rand.NewPCG(1, 1))
@@ -22,16 +22,19 @@ func (c *Collector) sample() []byte {
 		for f := source.Field(0); int(f) < source.NumFields; f++ {
 			each.Set(f, random.Uint64()>>(random.Uint64()%64)) // numbers of all lengths
 		}
-		info := &names.Info{Name: fmt.Sprintf("stress-cpu-high-%06x", random.Uint32()>>8), Image: "registry/image:1.2"}
+		info := &runtimes.Info{
+			Name: fmt.Sprintf("stress-cpu-high-%06x", random.Uint32()>>8), Image: "registry/image:1.2",
+			State: runtimes.State{Status: runtimes.StateRunning, Inspected: true, Health: runtimes.HealthHealthy},
+		}
 		started := random.Uint64() >> 3
 		rows = append(rows, row{
 			container: each, entry: c.newEntry(each, container.ShortID(id), info), started: started, seen: started / 1e9,
-			diskUsage: random.Uint64() >> 32, diskUsageKnown: true,
+			diskUsage: random.Uint64() >> 32, diskUsageKnown: true, oomEventsKnown: true, current: true,
 		})
 	}
 	var text bytes.Buffer
 	w := newTextWriter(&text)
-	w.families(c.families, rows, false)
+	w.families(c.families, rows, nil, false)
 	w.flush()
 	return text.Bytes()
 }

@@ -7,23 +7,22 @@ import (
 	"strings"
 )
 
-// chunk is how much text is handed on at a time: it stays in the processor's
-// cache between being written and being compressed, and a whole exposition in
-// plain text (28 MB with 10,000 containers) is never in memory.
+// chunk is the size of a write: it stays in the CPU cache until it is compressed, and the
+// complete text (28 MB with 10,000 containers) is never in memory.
 const chunk = 32 << 10
 
-// textWriter collects text and hands it on in chunks.
+// textWriter buffers text and writes it in chunks.
 type textWriter struct {
 	to  io.Writer
 	b   []byte
-	err error // the first of to
+	err error // first error of to
 }
 
 func newTextWriter(to io.Writer) *textWriter {
 	return &textWriter{to: to, b: make([]byte, 0, chunk+chunk/4)}
 }
 
-// full hands the text on if there is a chunk of it.
+// full flushes a complete chunk.
 func (w *textWriter) full() {
 	if len(w.b) >= chunk {
 		w.flush()
@@ -37,33 +36,42 @@ func (w *textWriter) flush() {
 	w.b = w.b[:0]
 }
 
-// families writes the containers' samples in the text format, or in
-// OpenMetrics, which names a counter without its suffix in HELP and TYPE.
-func (w *textWriter) families(families []family, rows []row, openMetrics bool) {
+// families writes the samples of containers in the text format, or in OpenMetrics, which
+// omits a counter's suffix in HELP and TYPE.
+func (w *textWriter) families(families []family, rows, ended []row, openMetrics bool) {
 	for i := range families {
 		f := &families[i]
 		header := false
 		for j := range f.points {
-			p := &f.points[j]
-			for k := range rows {
-				v, ok := p.value(&rows[k])
-				if !ok {
-					continue
-				}
-				if !header {
-					w.b, header = appendHeader(w.b, &f.Desc, openMetrics), true
-				}
-				b := append(w.b, f.Name...)
-				b = append(b, '{')
-				b = append(b, p.labels(&rows[k])...)
-				b = append(b, p.extra...)
-				b = append(b, '}', ' ')
-				b = appendValue(b, v, p.unit)
-				w.b = append(b, '\n')
-				w.full()
+			header = w.samples(f, &f.points[j], rows, header, openMetrics)
+			if f.ended {
+				header = w.samples(f, &f.points[j], ended, header, openMetrics)
 			}
 		}
 	}
+}
+
+// samples writes one point of a family for each row that has it, after the family's
+// header. It reports whether the header was written.
+func (w *textWriter) samples(f *family, p *point, rows []row, header, openMetrics bool) bool {
+	for k := range rows {
+		v, ok := p.value(&rows[k])
+		if !ok {
+			continue
+		}
+		if !header {
+			w.b, header = appendHeader(w.b, &f.Desc, openMetrics), true
+		}
+		b := append(w.b, f.Name...)
+		b = append(b, '{')
+		b = append(b, p.labels(&rows[k])...)
+		b = append(b, p.extra...)
+		b = append(b, '}', ' ')
+		b = appendValue(b, v, p.unit)
+		w.b = append(b, '\n')
+		w.full()
+	}
+	return header
 }
 
 func (w *textWriter) labelErrors(rows []row, openMetrics bool) {
@@ -99,8 +107,7 @@ func appendHeader(b []byte, d *Desc, openMetrics bool) []byte {
 	return append(b, '\n')
 }
 
-// appendValue appends a number exactly, without going through a float where it
-// has so many digits.
+// appendValue appends a number exactly, without the rounding of a float.
 func appendValue(b []byte, v uint64, u unit) []byte {
 	switch u {
 	case kilobytes:
@@ -112,21 +119,23 @@ func appendValue(b []byte, v uint64, u unit) []byte {
 		return appendDecimal(b, v, 9, 1e9)
 	case hundredths:
 		return appendDecimal(b, v, 2, 100)
+	case signed:
+		return strconv.AppendInt(b, int64(v), 10)
 	}
 	return strconv.AppendUint(b, v, 10)
 }
 
-// appendDecimal appends v/one with at most digits decimals and no zeros at the end.
+// appendDecimal appends v/one with at most digits decimals and no trailing zeros.
 func appendDecimal(b []byte, v uint64, digits int, one uint64) []byte {
 	b = strconv.AppendUint(b, v/one, 10)
-	rest := v % one
-	if rest == 0 {
+	fraction := v % one
+	if fraction == 0 {
 		return b
 	}
 	var d [9]byte
 	for i := digits - 1; i >= 0; i-- {
-		d[i] = byte('0' + rest%10)
-		rest /= 10
+		d[i] = byte('0' + fraction%10)
+		fraction /= 10
 	}
 	for d[digits-1] == '0' {
 		digits--

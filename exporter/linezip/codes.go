@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Symbols of the two alphabets of RFC 1951, 3.2.5: letters 0 to 255, the end,
-// lengths; and distances.
+// The two alphabets of RFC 1951, 3.2.5: literals 0 to 255, end of block and lengths; and
+// distances.
 const (
 	endOfBlock    = 256
 	firstLength   = 257
@@ -17,29 +17,29 @@ const (
 	maxCodeLength = 15
 )
 
-// code is what stands for something: length bits, the first one lowest.
+// code is a code of length bits, lowest first.
 type code struct {
 	bits   uint32
 	length uint8
 }
 
-// Codes are Huffman codes for one sort of text. They never change, so that any
-// number of writers may share them.
+// Codes has the Huffman codes for one kind of text. It is immutable, so writers can share
+// it.
 type Codes struct {
 	header    []code               // of the block
-	symbols   [endOfBlock + 1]code // letters and the end
-	lengths   [maxMatch + 1]code   // of a repetition, the extra bits included
+	symbols   [endOfBlock + 1]code // literals and end of block
+	lengths   [maxMatch + 1]code   // of a match, with the extra bits
 	distances [distances]code      // without the extra bits
 }
 
-// span is what a length's or distance's symbol covers: from base on, 2^extra many.
+// span is the range of a length or distance symbol: 2^extra values from base.
 type span struct {
 	symbol int
 	base   int
 	extra  uint8
 }
 
-// distanceSpan is the symbol of a distance of 1 to 32,768.
+// distanceSpan returns the span of a distance of 1 to 32,768.
 func distanceSpan(distance int) span {
 	n := distance - 1
 	if n < 4 {
@@ -50,7 +50,7 @@ func distanceSpan(distance int) span {
 	return span{symbol, (n>>extra)<<extra + 1, uint8(extra)}
 }
 
-// lengthSpan is the symbol of a repetition of 3 to 258 bytes.
+// lengthSpan returns the span of a match of 3 to 258 bytes.
 func lengthSpan(length int) span {
 	n := length - 3
 	switch {
@@ -64,10 +64,10 @@ func lengthSpan(length int) span {
 	return span{symbol, (n>>extra)<<extra + 3, uint8(extra)}
 }
 
-// NewCodes makes codes for text like sample, which is made of whole lines.
+// NewCodes returns codes for text like sample, which has complete lines.
 func NewCodes(sample []byte) *Codes {
 	var n counts
-	// Whatever the sample has not may come all the same.
+	// Symbols that the sample lacks must have a code as well.
 	for i := range n.symbols {
 		n.symbols[i] = 1
 	}
@@ -93,13 +93,13 @@ func NewCodes(sample []byte) *Codes {
 	return c
 }
 
-// with is a code with extra bits behind it.
+// with returns a code followed by extra bits.
 func (c code) with(more int, length uint8) code {
 	return code{c.bits | uint32(more)<<c.length, c.length + length}
 }
 
-// header is the beginning of a block that is the last and has codes of its own
-// (RFC 1951, 3.2.7). The lengths of the codes are written with four bits each.
+// header returns the header of a final block with dynamic codes (RFC 1951, 3.2.7). Each
+// code length takes four bits.
 func header(of, back []code) []code {
 	const lastBlock, ownCodes = 1, 2
 	h := []code{{lastBlock, 1}, {ownCodes, 2}, {symbols - firstLength, 5}, {distances - 1, 5}, {19 - 4, 4}}
@@ -107,7 +107,7 @@ func header(of, back []code) []code {
 		if symbol <= maxCodeLength {
 			h = append(h, code{4, 3})
 		} else {
-			h = append(h, code{0, 3}) // those that repeat: not in use
+			h = append(h, code{0, 3}) // repeat codes: unused
 		}
 	}
 	for _, c := range append(slices.Clone(of), back...) {
@@ -116,7 +116,7 @@ func header(of, back []code) []code {
 	return h
 }
 
-// counts counts what a text is made of.
+// counts counts the symbols of a text.
 type counts struct {
 	symbols   [symbols]int
 	distances [distances]int
@@ -133,7 +133,7 @@ func (n *counts) match(length, distance int) {
 	n.distances[distanceSpan(distance).symbol]++
 }
 
-// huffman makes the codes of symbols that occur so often (RFC 1951, 3.2.2).
+// huffman returns the codes for symbol frequencies (RFC 1951, 3.2.2).
 func huffman(weights []int) []code {
 	lengths := codeLengths(weights)
 	var next [maxCodeLength + 2]uint32 // the next code of each length
@@ -143,8 +143,8 @@ func huffman(weights []int) []code {
 	for n := 1; n < len(next); n++ {
 		next[n] = (next[n-1] + next[n]) << 1
 	}
-	// next[n] is now twice the codes of length n-1 and all before: the first of n
-	// is what they leave.
+	// next[n] is now twice the codes of all lengths below n, which is the first code of
+	// length n.
 	codes := make([]code, len(weights))
 	for i, n := range lengths {
 		codes[i] = code{reversed(next[n], n), n}
@@ -153,7 +153,7 @@ func huffman(weights []int) []code {
 	return codes
 }
 
-// codeLengths is the length of each symbol's code, at most maxCodeLength.
+// codeLengths returns the length of each code, at most maxCodeLength.
 func codeLengths(weights []int) []uint8 {
 	type node struct {
 		weight  int
@@ -179,7 +179,7 @@ func codeLengths(weights []int) []uint8 {
 		if slices.Max(lengths) <= maxCodeLength {
 			return lengths
 		}
-		// Flatter weights give shorter codes.
+		// Flatter weights result in shorter codes.
 		weights = slices.Clone(weights)
 		for i := range weights {
 			weights[i] = weights[i]/2 + 1
@@ -187,6 +187,6 @@ func codeLengths(weights []int) []uint8 {
 	}
 }
 
-// reversed is the lowest n bits of a code the other way round: codes begin with
-// their highest bit, everything else with its lowest (RFC 1951, 3.1.1).
+// reversed reverses the lowest n bits: codes start with their highest bit, everything
+// else with its lowest (RFC 1951, 3.1.1).
 func reversed(c uint32, n uint8) uint32 { return bits.Reverse32(c) >> (32 - n) }

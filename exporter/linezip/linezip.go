@@ -1,11 +1,10 @@
-// Package linezip compresses text whose lines resemble one another, as those of
-// an exposition do, into gzip (RFC 1952 around one block of RFC 1951).
+// Package linezip compresses text with similar lines, such as an exposition, into gzip
+// (RFC 1952 around one block of RFC 1951).
 //
-// A general compressor spends its time on looking for what repeats. Here that is
-// known: a line begins as the line before it does, and from one quotation mark to
-// the next the two go alike again. So there is no table of what was seen, and the
-// Huffman codes are made once, from a text of the same sort. Any text can be
-// compressed, one that is not of this kind not well.
+// A general compressor spends its time searching for repetitions. Here they are known:
+// a line starts like the previous one, and the two match again after each quotation
+// mark. So there is no table of earlier text, and the Huffman codes are computed once
+// from a sample. Any text can be compressed; other text compresses poorly.
 package linezip
 
 import (
@@ -18,38 +17,38 @@ import (
 )
 
 const (
-	minMatch = 4        // a shorter repetition costs as much as its letters
+	minMatch = 4        // a shorter match costs as much as its literals
 	maxMatch = 258      // RFC 1951, 3.2.5
-	window   = 32 << 10 // how far back a repetition may lie
+	window   = 32 << 10 // largest distance of a match
 	outSize  = 32 << 10
 )
 
-// Writer writes gzip to another writer. Close ends the stream, Reset begins a new
-// one. It is not safe for concurrent use.
+// Writer writes gzip to another writer. Close ends the stream, Reset starts a new one. It
+// is not safe for concurrent use.
 type Writer struct {
 	to    io.Writer
 	codes *Codes
-	err   error // the first of to
+	err   error // first error of to
 
-	out   []byte // not yet handed on, whole bytes
-	acc   uint64 // the bits that are no whole byte yet, the first one lowest
-	nbits uint   // how many they are, at most 7
+	out   []byte // complete bytes, not written yet
+	acc   uint64 // bits of the incomplete byte, lowest first
+	nbits uint   // number of bits in acc, at most 7
 
-	last    []byte // the line before, which lies directly before what comes
-	pending []byte // the beginning of a line whose end has not come
+	last    []byte // previous line, directly before the next text
+	pending []byte // incomplete line
 	sum     uint32
 	size    uint32 // of the text, modulo 2^32
 	begun   bool
 }
 
-// NewWriter makes a writer of one gzip stream to another writer.
+// NewWriter returns a writer of one gzip stream to another writer.
 func NewWriter(to io.Writer, c *Codes) *Writer {
 	w := &Writer{codes: c, out: make([]byte, 0, outSize+outSize/4)}
 	w.Reset(to)
 	return w
 }
 
-// Reset forgets what was written and begins a new stream.
+// Reset starts a new stream.
 func (w *Writer) Reset(to io.Writer) {
 	*w = Writer{to: to, codes: w.codes, out: w.out[:0], last: w.last[:0], pending: w.pending[:0]}
 }
@@ -66,7 +65,7 @@ func (w *Writer) begin() {
 	}
 }
 
-// Write compresses p. The error is the first of the writer below.
+// Write compresses p. It returns the first error of the underlying writer.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -102,7 +101,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
-// Close ends the stream; it does not close the writer below.
+// Close ends the stream; it does not close the underlying writer.
 func (w *Writer) Close() error {
 	w.begin()
 	w.line(w.last, w.pending)
@@ -125,7 +124,7 @@ func (w *Writer) flush() {
 	w.out = w.out[:0]
 }
 
-// line compresses a line that follows directly on last.
+// line compresses a line that directly follows last.
 func (w *Writer) line(last, line []byte) {
 	compress(w, last, line)
 	if len(w.out) >= outSize {
@@ -133,24 +132,24 @@ func (w *Writer) line(last, line []byte) {
 	}
 }
 
-// sink takes what a text consists of: letters, and repetitions of at least
-// minMatch bytes from 1 to window bytes before.
+// sink takes literals, and matches of at least minMatch bytes at a distance of 1 to
+// window bytes.
 type sink interface {
 	literals(text []byte)
 	match(length, distance int)
 }
 
-// compress takes a line apart that follows directly on last. The two are
-// compared from their beginning and from each of their quotation marks on.
+// compress splits a line that directly follows last into literals and matches. The two
+// are compared from the start and from each quotation mark.
 func compress(to sink, last, line []byte) {
-	i, j := 0, 0 // where line and last are compared
-	told := 0    // of line
+	i, j := 0, 0 // positions in line and last
+	done := 0    // of line
 	for {
 		n := common(line[i:], last[j:])
 		if distance := len(last) - j + i; n >= minMatch && distance <= window {
-			to.literals(line[told:i])
+			to.literals(line[done:i])
 			to.match(n, distance)
-			told = i + n
+			done = i + n
 		}
 		i, j = i+n, j+n
 		a := bytes.IndexByte(line[i:], '"')
@@ -163,10 +162,10 @@ func compress(to sink, last, line []byte) {
 		}
 		i, j = i+a, j+b
 	}
-	to.literals(line[told:])
+	to.literals(line[done:])
 }
 
-// common is how many bytes a and b have in common at their beginning.
+// common returns the length of the common prefix.
 func common(a, b []byte) int {
 	n := min(len(a), len(b))
 	i := 0
@@ -192,7 +191,7 @@ func (w *Writer) put(c uint64, length uint) {
 	w.nbits %= 8
 }
 
-// literals writes three letters at a time, of at most 15 bits each.
+// literals writes three literals at a time, of at most 15 bits each.
 func (w *Writer) literals(text []byte) {
 	acc, n := w.acc, w.nbits
 	out := slices.Grow(w.out, 2*len(text)+16)
@@ -230,7 +229,7 @@ func (w *Writer) match(length, distance int) {
 	for length > 0 {
 		now := min(length, maxMatch)
 		if rest := length - now; rest > 0 && rest < 3 {
-			now -= 3 // no repetition is shorter than that
+			now -= 3 // a match has at least 3 bytes
 		}
 		long := w.codes.lengths[now]
 		w.put(uint64(long.bits)|uint64(back.bits)<<long.length, uint(long.length+back.length))

@@ -13,7 +13,7 @@ import (
 	kgzip "github.com/klauspost/compress/gzip"
 )
 
-// unpack is what another implementation makes of a stream.
+// unpack decompresses with another implementation.
 func unpack(t testing.TB, packed []byte) []byte {
 	t.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(packed))
@@ -45,7 +45,7 @@ func pack(t testing.TB, w *Writer, text []byte, piece int) []byte {
 	return b.Bytes()
 }
 
-// exposition is text of the sort that the codes are made for.
+// exposition is text like the sample of the codes.
 func exposition(containers int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	var ids []string
@@ -84,7 +84,7 @@ func TestAnyTextComesBack(t *testing.T) {
 		"quotation marks":              strings.Repeat(`""""`+"\n", 9) + `"` + "\n" + `"""` + "\n",
 		"first line has no marks":      "abcdef\n\"abcdef\"\nabcdef\n",
 	}
-	// Repetitions of each length, at many distances.
+	// Matches of each length, at many distances.
 	var b strings.Builder
 	for n := range 600 {
 		same := strings.Repeat("y", n)
@@ -115,7 +115,7 @@ func TestSmallerThanItWas(t *testing.T) {
 	}
 }
 
-// One that is not like its sample still has codes for everything.
+// Text unlike the sample still has codes for everything.
 func TestCodesAreComplete(t *testing.T) {
 	for name, sample := range map[string]string{"no sample": "", "usual": string(exposition(50)), "one letter": strings.Repeat("a", 1<<20)} {
 		c := NewCodes([]byte(sample))

@@ -5,18 +5,18 @@ import (
 	"errors"
 )
 
-// Auto asks the module and, only when there is no module, the other source. A
-// module that is there and refuses, or writes nonsense, is an error: hiding it
-// behind the other source would hide a fault.
+// Auto uses the module, and the other source only if the module is not loaded. A loaded
+// module that denies access or writes an invalid document is an error: a fallback would
+// hide the fault.
 type Auto struct {
 	Module Source
 	Other  Source
 }
 
-// Name is that of the preferred source.
+// Name returns the name of the preferred source.
 func (a Auto) Name() string { return a.Module.Name() }
 
-// Snapshot collects from the first source that is there.
+// Snapshot collects from the first source that exists.
 func (a Auto) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s, err := a.Module.Snapshot(ctx)
 	if err == nil {

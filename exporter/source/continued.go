@@ -5,37 +5,34 @@ import (
 	"sync"
 )
 
-// Continued keeps counters from falling when the source behind it changes:
-// when the kernel module is unloaded or loaded under a running exporter. The
-// two sources count the same things, yet not to the same digit (ns here, µs or
-// ticks there), and neither knows what the other remembered of processes that
-// ended. To Prometheus a counter that falls by a nanosecond has started again
-// at zero: its whole value would be taken for growth, and an idle container
-// for a busy one.
+// Continued keeps counters from decreasing when the source changes because the kernel
+// module is loaded or unloaded. The sources differ in precision (ns, µs, ticks) and in
+// their knowledge of exited processes. Prometheus takes any decrease for a counter reset
+// and the whole value for growth: an idle container would appear busy.
 type Continued struct {
 	source Source
 
 	mu         sync.Mutex
 	last       *Snapshot
 	host       [NumHostFields]uint64
-	containers map[lifetime]*[NumFields]uint64 // only where something is added
+	containers map[lifetime]*[NumFields]uint64 // only non-zero offsets
 }
 
-// lifetime names a container between two starts: its shim is its own.
+// lifetime identifies one life of a container: each has its own shim.
 type lifetime struct {
 	id   string
 	shim uint64
 }
 
-// NewContinued wraps a source whose snapshots tell where they come from.
+// NewContinued wraps a source that can change.
 func NewContinued(s Source) *Continued { return &Continued{source: s} }
 
-// Name is that of the wrapped source.
+// Name returns the name of the wrapped source.
 func (c *Continued) Name() string { return c.source.Name() }
 
-// Snapshot collects one. A counter goes on from the value told last if the
-// source has changed since and says less; what it counted up to then stays
-// added until the source changes again or the container ends.
+// Snapshot collects a snapshot. If the source has changed and a counter is smaller, it
+// continues from its last value; the difference stays added until the source changes
+// again or the container exits.
 func (c *Continued) Snapshot(ctx context.Context) (*Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,7 +48,7 @@ func (c *Continued) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s, nil
 }
 
-// compare finds what has to be added to s and its successors.
+// compare computes the offsets for s and its successors.
 func (c *Continued) compare(s *Snapshot) {
 	for _, f := range hostCounters() {
 		last, ok1 := c.last.Host.Get(f)
@@ -85,7 +82,7 @@ func (c *Continued) compare(s *Snapshot) {
 	}
 }
 
-// add puts on s what compare has found, and forgets containers that ended.
+// add applies the offsets to s and drops those of exited containers.
 func (c *Continued) add(s *Snapshot) {
 	for f, more := range c.host {
 		if v, ok := s.Host.Get(HostField(f)); ok && more > 0 {
@@ -112,7 +109,7 @@ func (c *Continued) add(s *Snapshot) {
 	c.containers = left
 }
 
-// missing is by how much now lies below last, where both are known.
+// missing returns last - now if that is positive and both are known.
 func missing(last, now uint64, known bool) uint64 {
 	if !known || now >= last {
 		return 0
@@ -125,15 +122,19 @@ func lifetimeOf(c *Container) lifetime {
 	return lifetime{c.ID, shim}
 }
 
-// counters are the numbers of a container that never fall.
+// counters returns the fields of a container that never decrease.
 func counters() []Field {
-	return []Field{CPU, CPUUser, CPUSystem, CPUThrottled, OOMKills, PressureCPU, PressureMemory, PressureIO,
+	return []Field{
+		CPU, CPUUser, CPUSystem, CPUThrottled, CPUPeriods, CPUThrottledPeriods, OOMKills, PressureCPU, PressureMemory, PressureIO,
 		DiskRead, DiskWrite, IOReadBytes, IOWriteBytes, IOReadCalls, IOWriteCalls, MinorFaults, MajorFaults,
-		NetRxBytes, NetTxBytes, NetRxPackets, NetTxPackets}
+		NetRxBytes, NetTxBytes, NetRxPackets, NetTxPackets,
+	}
 }
 
-// hostCounters are those of the host.
+// hostCounters returns those of the host.
 func hostCounters() []HostField {
-	return []HostField{HostCPUUser, HostCPUNice, HostCPUSystem, HostCPUIdle, HostCPUIOWait, HostCPUIRQ, HostCPUSoftIRQ,
-		HostCPUSteal, HostCPUGuest, HostCPUGuestNice, HostCPUBusy, EndedCPU, UnattributedCPU}
+	return []HostField{
+		HostCPUUser, HostCPUNice, HostCPUSystem, HostCPUIdle, HostCPUIOWait, HostCPUIRQ, HostCPUSoftIRQ,
+		HostCPUSteal, HostCPUGuest, HostCPUGuestNice, HostCPUBusy, EndedCPU, UnattributedCPU,
+	}
 }

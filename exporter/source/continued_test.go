@@ -44,42 +44,47 @@ func (s *scripted) Snapshot(context.Context) (*source.Snapshot, error) {
 	return snap, nil
 }
 
-// Counters go on over a change of the source; gauges and new containers are
-// what the source says.
+// Counters continue after a change of source; gauges and new containers do not.
 func TestContinued(t *testing.T) {
 	kmod, cgroup := source.Kmod, source.Cgroup
 	tests := map[string]struct {
 		steps []step
-		cpu   []uint64 // told, one a step; 0: no container
+		cpu   []uint64 // one per step; 0: no container
 		idle  []uint64
 	}{
 		"one source": {
-			[]step{{kmod, 1, 100, 50, 9}, {kmod, 1, 90, 60, 9}}, // its own faults are its own
+			[]step{{kmod, 1, 100, 50, 9}, {kmod, 1, 90, 60, 9}}, // a decrease within one source stays
 			[]uint64{100, 90}, []uint64{50, 60},
 		},
 		"coarser clock": {
 			[]step{{kmod, 1, 1999, 19, 9}, {cgroup, 1, 1000, 10, 9}, {cgroup, 1, 3000, 20, 9}},
-			[]uint64{1999, 1999, 3999}, []uint64{19, 19, 29},
+			[]uint64{1999, 1999, 3999},
+			[]uint64{19, 19, 29},
 		},
 		"it says more": {
 			[]step{{cgroup, 1, 1000, 10, 9}, {kmod, 1, 1500, 15, 9}, {kmod, 1, 1600, 16, 9}},
-			[]uint64{1000, 1500, 1600}, []uint64{10, 15, 16},
+			[]uint64{1000, 1500, 1600},
+			[]uint64{10, 15, 16},
 		},
 		"there and back": {
 			[]step{{kmod, 1, 100, 1, 9}, {cgroup, 1, 40, 1, 9}, {cgroup, 1, 50, 1, 9}, {kmod, 1, 105, 1, 9}, {kmod, 1, 106, 1, 9}},
-			[]uint64{100, 100, 110, 110, 111}, []uint64{1, 1, 1, 1, 1},
+			[]uint64{100, 100, 110, 110, 111},
+			[]uint64{1, 1, 1, 1, 1},
 		},
 		"a new start is a new counter": {
 			[]step{{kmod, 1, 100, 1, 9}, {cgroup, 1, 40, 1, 9}, {cgroup, 2, 5, 1, 9}, {kmod, 2, 6, 1, 9}},
-			[]uint64{100, 100, 5, 6}, []uint64{1, 1, 1, 1},
+			[]uint64{100, 100, 5, 6},
+			[]uint64{1, 1, 1, 1},
 		},
 		"an end is an end": {
 			[]step{{kmod, 1, 100, 1, 9}, {cgroup, 1, 40, 1, 9}, {cgroup, 0, 0, 1, 9}, {cgroup, 1, 40, 1, 9}},
-			[]uint64{100, 100, 0, 40}, []uint64{1, 1, 1, 1},
+			[]uint64{100, 100, 0, 40},
+			[]uint64{1, 1, 1, 1},
 		},
 		"an error between": {
 			[]step{{kmod, 1, 100, 9, 9}, {"", 0, 0, 0, 0}, {cgroup, 1, 40, 8, 9}},
-			[]uint64{100, 0, 100}, []uint64{9, 0, 9},
+			[]uint64{100, 0, 100},
+			[]uint64{9, 0, 9},
 		},
 	}
 	for name, test := range tests {

@@ -5,19 +5,18 @@ import (
 	"errors"
 )
 
-// What can go wrong with a source. Each error of a Source wraps one of these
-// or a context's error; anything else is an ordinary read error.
+// The errors of a source. Each error of a Source wraps one of these or a context's
+// error; any other error is a read error.
 var (
-	ErrAbsent      = errors.New("not there")
-	ErrRefused     = errors.New("refused")
+	ErrAbsent      = errors.New("not found")
+	ErrRefused     = errors.New("access denied")
 	ErrMalformed   = errors.New("malformed")
-	ErrCut         = errors.New("cut short")
+	ErrCut         = errors.New("truncated")
 	ErrTooLarge    = errors.New("too large")
 	ErrUnsupported = errors.New("unsupported schema")
 )
 
-// Reason is the closed list of what failed, as it stands in the label
-// `reason` and in the log.
+// Reason classifies errors, as the label `reason` and in the log. The list is closed.
 type Reason string
 
 // The reasons.
@@ -32,13 +31,23 @@ const (
 	ReasonRead        Reason = "read"
 )
 
-// Reasons lists them all.
+// The reasons why items are left out of a snapshot, see Snapshot.Skipped.
+const (
+	ReasonProcess   Reason = "process"          // a process that is not readable or not parsable
+	ReasonLine      Reason = "line"             // a line or file; its values are absent
+	ReasonRuntime   Reason = "runtime"          // a container of an unsupported runtime
+	ReasonNamespace Reason = "cgroup_namespace" // a container's cgroup outside the exporter's namespace
+)
+
+// Reasons lists all reasons.
 func Reasons() []Reason {
-	return []Reason{ReasonAbsent, ReasonRefused, ReasonMalformed, ReasonCut, ReasonTooLarge,
-		ReasonUnsupported, ReasonTimeout, ReasonRead}
+	return []Reason{
+		ReasonAbsent, ReasonRefused, ReasonMalformed, ReasonCut, ReasonTooLarge,
+		ReasonUnsupported, ReasonTimeout, ReasonRead, ReasonProcess, ReasonLine, ReasonRuntime, ReasonNamespace,
+	}
 }
 
-// ReasonOf tells which reason err stands for.
+// ReasonOf returns the reason of err.
 func ReasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, ErrAbsent):
@@ -59,7 +68,7 @@ func ReasonOf(err error) Reason {
 	return ReasonRead
 }
 
-// Failure is an error together with the source it came from.
+// Failure is an error with its source.
 type Failure struct {
 	Source string
 	Err    error
@@ -67,5 +76,5 @@ type Failure struct {
 
 func (f *Failure) Error() string { return "source " + f.Source + ": " + f.Err.Error() }
 
-// Unwrap gives the source's own error.
+// Unwrap returns the error of the source.
 func (f *Failure) Unwrap() error { return f.Err }

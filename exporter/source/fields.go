@@ -1,6 +1,6 @@
 package source
 
-// Unit says what a Field's number counts.
+// Unit is the unit of a Field.
 type Unit uint8
 
 // The units of fields.
@@ -8,14 +8,14 @@ const (
 	Count      Unit = iota // a plain number
 	Kilobytes              // 1024 bytes
 	Nanos                  // nanoseconds
-	Hundredths             // of a percent: 17 stands for 0.17 %
+	Hundredths             // of a percent: 17 means 0.17 %
 )
 
-// Field names one number of a container.
+// Field is one number of a container.
 type Field uint8
 
-// The numbers of a container, in the order in which document version 1 has
-// them. kmod/schema/v1.json says what each one counts.
+// The numbers of a container, in the order of document version 1, see
+// kmod/schema/v1.json.
 const (
 	PID Field = iota
 	VSZ
@@ -23,12 +23,17 @@ const (
 	MemoryPercent
 	CPUPercent
 	CPUWindow
+	User // owner of a rootless container; unknown for root's
 	InitPID
 	StartTime // boot clock
 	CPU
 	CPUUser
 	CPUSystem
 	CPUThrottled
+	CPUPeriods          // in which it ran under a limit
+	CPUThrottledPeriods // those in which it was throttled
+	CPUQuota            // CPU time per period; unknown without a limit
+	CPUPeriod
 	Processes
 	Threads
 	Swap
@@ -52,7 +57,7 @@ const (
 	NetTxBytes
 	NetRxPackets
 	NetTxPackets
-	EndedAt // boot clock; only where the state is Ended
+	EndedAt // boot clock; only if the state is Ended
 
 	NumFields = int(iota)
 )
@@ -64,56 +69,61 @@ type FieldInfo struct {
 }
 
 var fieldInfos = [NumFields]FieldInfo{
-	PID:                {"pid", Count},
-	VSZ:                {"vsz_kb", Kilobytes},
-	RSS:                {"rss_kb", Kilobytes},
-	MemoryPercent:      {"memory_usage_percent", Hundredths},
-	CPUPercent:         {"cpu_usage_percent", Hundredths},
-	CPUWindow:          {"cpu_window_ns", Nanos},
-	InitPID:            {"init_pid", Count},
-	StartTime:          {"start_time_ns", Nanos},
-	CPU:                {"cpu_ns", Nanos},
-	CPUUser:            {"cpu_user_ns", Nanos},
-	CPUSystem:          {"cpu_system_ns", Nanos},
-	CPUThrottled:       {"cpu_throttled_ns", Nanos},
-	Processes:          {"processes_count", Count},
-	Threads:            {"threads", Count},
-	Swap:               {"swap_kb", Kilobytes},
-	PeakRSS:            {"peak_rss_kb", Kilobytes},
-	MemoryCgroup:       {"memory_cgroup_kb", Kilobytes},
-	MemoryInactiveFile: {"memory_inactive_file_kb", Kilobytes},
-	MemoryLimit:        {"memory_limit_kb", Kilobytes},
-	OOMKills:           {"oom_kills", Count},
-	PressureCPU:        {"pressure_cpu_ns", Nanos},
-	PressureMemory:     {"pressure_memory_ns", Nanos},
-	PressureIO:         {"pressure_io_ns", Nanos},
-	DiskRead:           {"disk_read_bytes", Count},
-	DiskWrite:          {"disk_write_bytes", Count},
-	IOReadBytes:        {"io_read_bytes", Count},
-	IOWriteBytes:       {"io_write_bytes", Count},
-	IOReadCalls:        {"io_read_calls", Count},
-	IOWriteCalls:       {"io_write_calls", Count},
-	MinorFaults:        {"minor_faults", Count},
-	MajorFaults:        {"major_faults", Count},
-	NetRxBytes:         {"net_rx_bytes", Count},
-	NetTxBytes:         {"net_tx_bytes", Count},
-	NetRxPackets:       {"net_rx_packets", Count},
-	NetTxPackets:       {"net_tx_packets", Count},
-	EndedAt:            {"ended_time_ns", Nanos},
+	PID:                 {"pid", Count},
+	VSZ:                 {"vsz_kb", Kilobytes},
+	RSS:                 {"rss_kb", Kilobytes},
+	MemoryPercent:       {"memory_usage_percent", Hundredths},
+	CPUPercent:          {"cpu_usage_percent", Hundredths},
+	CPUWindow:           {"cpu_window_ns", Nanos},
+	User:                {"user_id", Count},
+	InitPID:             {"init_pid", Count},
+	StartTime:           {"start_time_ns", Nanos},
+	CPU:                 {"cpu_ns", Nanos},
+	CPUUser:             {"cpu_user_ns", Nanos},
+	CPUSystem:           {"cpu_system_ns", Nanos},
+	CPUThrottled:        {"cpu_throttled_ns", Nanos},
+	CPUPeriods:          {"cpu_periods", Count},
+	CPUThrottledPeriods: {"cpu_throttled_periods", Count},
+	CPUQuota:            {"cpu_quota_ns", Nanos},
+	CPUPeriod:           {"cpu_period_ns", Nanos},
+	Processes:           {"processes_count", Count},
+	Threads:             {"threads", Count},
+	Swap:                {"swap_kb", Kilobytes},
+	PeakRSS:             {"peak_rss_kb", Kilobytes},
+	MemoryCgroup:        {"memory_cgroup_kb", Kilobytes},
+	MemoryInactiveFile:  {"memory_inactive_file_kb", Kilobytes},
+	MemoryLimit:         {"memory_limit_kb", Kilobytes},
+	OOMKills:            {"oom_kills", Count},
+	PressureCPU:         {"pressure_cpu_ns", Nanos},
+	PressureMemory:      {"pressure_memory_ns", Nanos},
+	PressureIO:          {"pressure_io_ns", Nanos},
+	DiskRead:            {"disk_read_bytes", Count},
+	DiskWrite:           {"disk_write_bytes", Count},
+	IOReadBytes:         {"io_read_bytes", Count},
+	IOWriteBytes:        {"io_write_bytes", Count},
+	IOReadCalls:         {"io_read_calls", Count},
+	IOWriteCalls:        {"io_write_calls", Count},
+	MinorFaults:         {"minor_faults", Count},
+	MajorFaults:         {"major_faults", Count},
+	NetRxBytes:          {"net_rx_bytes", Count},
+	NetTxBytes:          {"net_tx_bytes", Count},
+	NetRxPackets:        {"net_rx_packets", Count},
+	NetTxPackets:        {"net_tx_packets", Count},
+	EndedAt:             {"ended_time_ns", Nanos},
 }
 
 // Info describes f.
 func (f Field) Info() FieldInfo { return fieldInfos[f] }
 
-// HostField names one number of the host, of the snapshot itself, or of what
-// belongs to no container.
+// HostField is one number of the host, of the snapshot, or of unattributed
+// processes.
 type HostField uint8
 
-// The numbers of the host, in the order in which document version 1 has them.
+// The numbers of the host, in the order of document version 1.
 const (
 	Sequence HostField = iota
 	Boottime           // boot clock at the start of the snapshot
-	Realtime           // wall clock at the same moment
+	Realtime           // wall clock at the same time
 	CollectTime
 	CPUs
 	MemoryTotal
@@ -136,9 +146,9 @@ const (
 	HostThreads
 	HostRSS
 	EndedCPU
-	ContainersFound // more than there are in the snapshot only if truncated
+	ContainersFound // above the number in the snapshot only if truncated
 
-	// What belongs to no container; in the document's object "unattributed".
+	// In the document's object "unattributed".
 	UnattributedProcesses
 	UnattributedThreads
 	UnattributedRSS
@@ -149,8 +159,7 @@ const (
 	NumHostFields = int(iota)
 )
 
-// FirstUnattributed is where the fields of "unattributed" begin; they go on to
-// the end.
+// FirstUnattributed is the first field of "unattributed"; they extend to the end.
 const FirstUnattributed = UnattributedProcesses
 
 var hostFieldInfos = [NumHostFields]FieldInfo{

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Shared lets callers that come at the same time share one snapshot, and
-// lets each of them give up when its own context ends, even if the source
-// hangs in the kernel. At most one collection runs at any time.
+// Shared shares one snapshot between concurrent callers. Each returns when its own
+// context ends, even if the source hangs in the kernel. At most one collection runs at
+// a time.
 type Shared struct {
 	source  Source
 	timeout time.Duration
@@ -24,15 +24,15 @@ type flight struct {
 	err      error
 }
 
-// NewShared wraps a source; a collection is told to stop after timeout.
+// NewShared wraps a source; a collection is cancelled after timeout.
 func NewShared(s Source, timeout time.Duration) *Shared {
 	return &Shared{source: s, timeout: timeout}
 }
 
-// Name is that of the wrapped source.
+// Name returns the name of the wrapped source.
 func (s *Shared) Name() string { return s.source.Name() }
 
-// Snapshot joins the collection that runs now, or starts one.
+// Snapshot joins the running collection or starts one.
 func (s *Shared) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s.mu.Lock()
 	f := s.running

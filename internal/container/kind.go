@@ -1,9 +1,9 @@
 package container
 
-// Kind is what a container mainly uses. The empty Kind means "not declared".
+// Kind is what a container exists to use. The empty Kind means "not declared".
 type Kind string
 
-// The kinds, as they stand in labels, metrics and policies.
+// The kinds, as written in labels, metrics and policies.
 const (
 	KindNone Kind = ""
 	KindCPU  Kind = "cpu"
@@ -12,10 +12,10 @@ const (
 	KindDisk Kind = "disk" // bulk data
 )
 
-// Kinds returns the four declared kinds in their fixed order.
+// Kinds returns the four kinds in a fixed order.
 func Kinds() []Kind { return []Kind{KindCPU, KindRAM, KindIO, KindDisk} }
 
-// ParseKind accepts exactly the four kinds; anything else is KindNone, false.
+// ParseKind accepts exactly the four kinds; otherwise it returns KindNone, false.
 func ParseKind(s string) (Kind, bool) {
 	for _, k := range Kinds() {
 		if s == string(k) {

@@ -1,5 +1,5 @@
-// Package container holds what every part of Estiba agrees on about a
-// container: the labels it may carry, its kind, and how its id is written.
+// Package container defines what all parts of Estiba share about containers: labels,
+// kinds and ids.
 package container
 
 import (
@@ -7,44 +7,43 @@ import (
 	"strings"
 )
 
-// Labels that Estiba reads from (and the generator writes to) Docker containers.
+// Labels of Docker containers that Estiba reads, and the generator sets.
 const (
-	LabelManaged   = "estiba.managed"   // "true": the manager may act on it
+	LabelManaged   = "estiba.managed"   // "true": the manager may kill it
 	LabelKind      = "estiba.kind"      // cpu, ram, io or disk
-	LabelProtect   = "estiba.protect"   // "true": never acted on
-	LabelLoad      = "estiba.load"      // high or low; written by the generator
+	LabelProtect   = "estiba.protect"   // "true": never killed
+	LabelLoad      = "estiba.load"      // high or low; set by the generator
 	LabelGenerator = "estiba.generator" // name of the generator that owns it
-	LabelBatch     = "estiba.batch"     // the generator's batch it came with
+	LabelBatch     = "estiba.batch"     // batch of the generator
 )
 
-// Labels of others that Estiba understands.
+// Labels of other programs that Estiba reads.
 const (
 	LabelComposeProject = "com.docker.compose.project"
 	LabelComposeService = "com.docker.compose.service"
 	LabelSchemaGroup    = "org.label-schema.group" // "monitoring" protects the container
 )
 
-// labelPrefix is the namespace that belongs to Estiba: a key in it that is not
-// listed above is a spelling mistake.
+// labelPrefix is Estiba's namespace: an unknown key in it counts as misspelt.
 const labelPrefix = "estiba."
 
-// Labels is what a container's labels say to Estiba.
+// Labels are the parsed labels of a container.
 type Labels struct {
 	Managed        bool
-	Protected      bool   // estiba.protect only; what is derived is the manager's
+	Protected      bool   // by estiba.protect only; the manager derives more
 	Kind           Kind   // KindNone when absent or misspelt
 	Load           string // "high", "low" or ""
 	Monitoring     bool   // org.label-schema.group=monitoring
 	ComposeProject string
 	ComposeService string
-	// Errors are the keys in the estiba. namespace that are unknown or have a
-	// value outside their vocabulary, sorted; nil when all is well.
+	// Errors are the keys with prefix estiba. that are unknown or have an invalid
+	// value, sorted; nil if there are none.
 	Errors []string
 }
 
-// ParseLabels reads a container's label map. A mistake never widens what may
-// be done to the container: a misspelt estiba.managed is not managed, a
-// misspelt estiba.protect is protected, and each is listed in Errors.
+// ParseLabels parses a container's label map. An invalid value is always read as the
+// safe one: an invalid estiba.managed is not managed, an invalid estiba.protect is
+// protected. Errors lists it.
 func ParseLabels(m map[string]string) Labels {
 	l := Labels{
 		ComposeProject: m[LabelComposeProject],

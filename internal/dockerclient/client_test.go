@@ -11,7 +11,7 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 )
 
-func TestLifeOfAContainer(t *testing.T) {
+func TestContainerLifecycle(t *testing.T) {
 	testutil.Require(t, testutil.Docker)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -86,7 +86,7 @@ func TestLifeOfAContainer(t *testing.T) {
 	}
 }
 
-func TestEngineThatIsNotThere(t *testing.T) {
+func TestNoEngine(t *testing.T) {
 	c, err := dockerclient.New("unix://" + filepath.Join(t.TempDir(), "none.sock"))
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestEngineThatIsNotThere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := c.Ping(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Ping = %v, want an error at once", err)
+		t.Errorf("Ping = %v, want an immediate error", err)
 	}
 	_, failed := c.Events(ctx)
 	if err := <-failed; err == nil {
@@ -102,5 +102,17 @@ func TestEngineThatIsNotThere(t *testing.T) {
 	}
 	if _, err := dockerclient.New("no scheme"); err == nil {
 		t.Error("New accepted a host without a scheme")
+	}
+}
+
+func TestHosts(t *testing.T) {
+	for host, valid := range map[string]bool{"": true, "unix:///run/d.sock": true, "tcp://h:2375": true, "ssh://me@h": false, "h": false} {
+		c, err := dockerclient.New(host)
+		if (err == nil) != valid {
+			t.Errorf("%q: %v", host, err)
+		}
+		if err == nil {
+			c.Close()
+		}
 	}
 }

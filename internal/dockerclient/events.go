@@ -8,7 +8,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 )
 
-// Event is one change in a container's life.
+// Event is a change of a container's state.
 type Event struct {
 	Action string // "start", "die", "destroy", "rename", "pause", "unpause", "oom", …
 	ID     string // 64 hex digits
@@ -16,31 +16,36 @@ type Event struct {
 	Time   time.Time
 }
 
-// Events streams the container events that happen after the call until ctx
-// ends or the stream breaks; then the error channel gets its one error. Events
-// that happen while no stream is open are lost: list again after each new
-// stream is open.
+// Events streams container events from now until ctx ends or the connection breaks; then
+// the error channel receives one error. Events without an open stream are lost, so
+// callers list all containers after opening one.
 func (c *Client) Events(ctx context.Context) (<-chan Event, <-chan error) {
-	f := filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)))
-	messages, failed := c.api.Events(ctx, events.ListOptions{Filters: f})
+	messages, failed := c.api.Events(ctx, events.ListOptions{Filters: containerEvents()})
 	out := make(chan Event)
 	errs := make(chan error, 1)
-	go func() {
-		for {
+	go forward(ctx, messages, failed, out, errs)
+	return out, errs
+}
+
+func containerEvents() filters.Args {
+	return filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)))
+}
+
+// forward converts messages until the stream ends.
+func forward(ctx context.Context, messages <-chan events.Message, failed <-chan error, out chan<- Event, errs chan<- error) {
+	for {
+		select {
+		case m := <-messages:
+			e := Event{Action: string(m.Action), ID: m.Actor.ID, Name: m.Actor.Attributes["name"], Time: time.Unix(0, m.TimeNano)}
 			select {
-			case m := <-messages:
-				e := Event{Action: string(m.Action), ID: m.Actor.ID, Name: m.Actor.Attributes["name"], Time: time.Unix(0, m.TimeNano)}
-				select {
-				case out <- e:
-				case <-ctx.Done():
-					errs <- ctx.Err()
-					return
-				}
-			case err := <-failed:
-				errs <- err
+			case out <- e:
+			case <-ctx.Done():
+				errs <- ctx.Err()
 				return
 			}
+		case err := <-failed:
+			errs <- err
+			return
 		}
-	}()
-	return out, errs
+	}
 }

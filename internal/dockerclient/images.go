@@ -10,13 +10,13 @@ import (
 	"github.com/docker/docker/api/types/image"
 )
 
-// Image is what the Engine knows of one image.
+// Image describes an image.
 type Image struct {
 	ID     string // "sha256:…"
 	Labels map[string]string
 }
 
-// Image looks an image up by reference or id. IsNotFound: it is not there.
+// Image looks up an image by reference or id. IsNotFound: it does not exist.
 func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	r, err := c.api.ImageInspect(ctx, ref)
 	if err != nil {
@@ -29,8 +29,8 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	return i, nil
 }
 
-// ImportImage makes the image ref (with its tag) of one layer out of a tar
-// stream. changes are Dockerfile lines such as `ENTRYPOINT ["/stress"]`.
+// ImportImage creates the image ref (with tag) with one layer from a tar stream. changes
+// are Dockerfile lines such as `ENTRYPOINT ["/stress"]`.
 func (c *Client) ImportImage(ctx context.Context, tar io.Reader, ref string, changes []string) error {
 	body, err := c.api.ImageImport(ctx, image.ImportSource{Source: tar, SourceName: "-"}, ref, image.ImportOptions{Changes: changes})
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *Client) ImportImage(ctx context.Context, tar io.Reader, ref string, cha
 	return nil
 }
 
-// PullImage fetches the image ref from its registry.
+// PullImage pulls the image ref from its registry.
 func (c *Client) PullImage(ctx context.Context, ref string) error {
 	body, err := c.api.ImagePull(ctx, ref, image.PullOptions{})
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *Client) PullImage(ctx context.Context, ref string) error {
 	return nil
 }
 
-// RemoveImage deletes an image. IsNotFound: it was not there.
+// RemoveImage removes an image. IsNotFound: it does not exist.
 func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 	if _, err := c.api.ImageRemove(ctx, ref, image.RemoveOptions{Force: true}); err != nil {
 		return fmt.Errorf("removing image %s: %w", ref, err)
@@ -64,8 +64,8 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 	return nil
 }
 
-// readProgress reads the Engine's stream of JSON messages to its end; a
-// failure after the first byte comes as a message with "error" in a 200.
+// readProgress reads the Engine's stream of JSON messages to its end. Errors after the
+// status code 200 are messages with the key "error".
 func readProgress(body io.Reader) error {
 	dec := json.NewDecoder(body)
 	for {
@@ -75,7 +75,7 @@ func readProgress(body io.Reader) error {
 		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("reading the engine's answer: %w", err)
+			return fmt.Errorf("reading the response: %w", err)
 		}
 		if m.Error != "" {
 			return errors.New(m.Error)

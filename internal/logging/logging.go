@@ -1,5 +1,5 @@
-// Package logging builds the go-kit logger that all programs of Estiba use,
-// and lends it to libraries that want log/slog.
+// Package logging creates the go-kit logger of all programs, with an adapter for
+// libraries that use log/slog.
 package logging
 
 import (
@@ -11,14 +11,13 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// Config is how to log. Its zero value is not valid; see Flags.
+// Config is the configuration of a logger. The zero value is invalid; see Flags.
 type Config struct {
 	Level  string // debug, info, warn or error
 	Format string // logfmt or json
 }
 
-// Flags registers --log.level and --log.format on app and returns the Config
-// that parsing fills.
+// Flags registers --log.level and --log.format and returns the Config that they set.
 func Flags(app *kingpin.Application) *Config {
 	c := &Config{}
 	app.Flag("log.level", "Only log messages with this severity or above: debug, info, warn, error.").
@@ -28,8 +27,8 @@ func Flags(app *kingpin.Application) *Config {
 	return c
 }
 
-// New returns a logger that writes to w, one message a line, safe for
-// concurrent use, with the keys ts (UTC) and caller first.
+// New returns a logger that writes one message per line to w, starting with the keys ts
+// (UTC) and caller. It is safe for concurrent use.
 func New(w io.Writer, c Config) (log.Logger, error) {
 	w = log.NewSyncWriter(w)
 	var logger log.Logger
@@ -39,11 +38,11 @@ func New(w io.Writer, c Config) (log.Logger, error) {
 	case "json":
 		logger = log.NewJSONLogger(w)
 	default:
-		return nil, fmt.Errorf("unknown log format %q: want logfmt or json", c.Format)
+		return nil, fmt.Errorf("unknown log format %q: expected logfmt or json", c.Format)
 	}
 	lvl, err := level.Parse(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("unknown log level %q: want debug, info, warn or error", c.Level)
+		return nil, fmt.Errorf("unknown log level %q: expected debug, info, warn or error", c.Level)
 	}
 	logger = level.NewFilter(logger, level.Allow(lvl))
 	return log.With(logger, "ts", log.DefaultTimestampUTC, "caller", log.DefaultCaller), nil

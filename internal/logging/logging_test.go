@@ -21,7 +21,7 @@ func TestLevelFilters(t *testing.T) {
 	}
 }
 
-func TestUnknownConfigIsRefused(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	for _, c := range []Config{{"info", "xml"}, {"noisy", "json"}} {
 		if _, err := New(&bytes.Buffer{}, c); err == nil {
 			t.Errorf("New(%+v) accepted", c)

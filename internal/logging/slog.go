@@ -8,16 +8,16 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// Slog returns a log/slog logger whose records go to logger, so that
-// libraries which want slog (exporter-toolkit) write into the one log.
+// Slog returns a log/slog logger that writes to logger, for libraries that use slog
+// (exporter-toolkit).
 func Slog(logger log.Logger) *slog.Logger { return slog.New(handler{logger: logger}) }
 
 type handler struct {
 	logger log.Logger
-	group  string // prefix of keys, with its dot
+	group  string // prefix of keys, with a trailing dot
 }
 
-// Enabled leaves the filtering to the go-kit logger behind.
+// Enabled returns true: the go-kit logger filters by level.
 func (h handler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h handler) Handle(_ context.Context, r slog.Record) error {

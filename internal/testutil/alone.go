@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// Alone runs the test that calls it once more, in a PID namespace of its own: there
-// /proc holds the processes of that test only, so that its exporter does not see what
-// other containers run on this machine. It tells whether it has; the caller then
-// has nothing left to do:
+// Alone runs the calling test again in a new PID namespace, where /proc has the processes
+// of that test only, so that its exporter does not see other containers of this machine.
+// If it returns true the test has run there, and the caller returns:
 //
 //	if testutil.Alone(t) {
 //		return
@@ -24,15 +23,15 @@ func Alone(t *testing.T) bool {
 	Require(t, Root, "unshare")
 	args := []string{"--pid", "--fork", "--kill-child", "--mount-proc", os.Args[0], "-test.run=^" + t.Name() + "$", "-test.v"}
 	if end, ok := t.Deadline(); ok {
-		// It has to say where it hangs before the one out here says so of itself.
+		// The inner test must time out first, to show where it hangs.
 		args = append(args, "-test.timeout="+(time.Until(end)-5*time.Second).String())
 	}
 	cmd := exec.Command("unshare", args...)
 	cmd.Env = append(os.Environ(), mark+"="+t.Name())
 	out, err := cmd.CombinedOutput()
-	t.Logf("in a PID namespace of its own:\n%s", out)
+	t.Logf("in a new PID namespace:\n%s", out)
 	if err != nil {
-		t.Errorf("in a PID namespace of its own: %v", err)
+		t.Errorf("in a new PID namespace: %v", err)
 	}
 	return true
 }

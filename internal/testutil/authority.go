@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Authority makes ca.crt, and host.crt and host.key for the loopback address,
-// in dir, and returns what trusts them.
+// Authority creates ca.crt, and host.crt and host.key for the loopback address, in dir,
+// and returns a pool that trusts them.
 func Authority(t *testing.T, dir string) *x509.CertPool {
 	t.Helper()
 	write := func(name, kind string, der []byte) []byte {
@@ -42,10 +42,14 @@ func Authority(t *testing.T, dir string) *x509.CertPool {
 	}
 	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	caKey, hostKey := key(), key()
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	host := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"}, NotBefore: from, NotAfter: to,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	host := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"}, NotBefore: from, NotAfter: to,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(write("ca.crt", "CERTIFICATE", sign(ca, ca, caKey, caKey)))
 	write("host.crt", "CERTIFICATE", sign(host, ca, hostKey, caKey))

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Build compiles a program of this repository ("./exporter") as it is now,
-// statically, and returns its path, which is gone after the test.
+// Build compiles a program of this repository ("./exporter") statically and returns its
+// path, which is removed after the test.
 func Build(t *testing.T, pkg string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))

@@ -14,8 +14,11 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// Engine is a Docker Engine of a test's own: own socket, own images, own
-// containers, no network.
+// Kata is the name of a runtime that looks like Kata Containers.
+const Kata = "kata"
+
+// Engine is a private Docker Engine of a test, with its own socket, images and
+// containers, without a network. Its runtime Kata is runc.
 type Engine struct {
 	Host string // "unix:///…/docker.sock"
 
@@ -23,34 +26,35 @@ type Engine struct {
 	cmd *exec.Cmd
 }
 
-// StartEngine starts a Docker Engine that ends with the test, its containers
-// with it, so that a test may stop it, and kill what it likes.
+// StartEngine starts a Docker Engine that the test may stop at will; it and its
+// containers are removed after the test.
 func StartEngine(t *testing.T) *Engine {
 	t.Helper()
 	Require(t, Root, "dockerd")
-	// Not t.TempDir: its long names do not fit a socket's 108 bytes (unix(7)).
+	// Not t.TempDir: its paths exceed the 108 bytes of a socket address (unix(7)).
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &Engine{Host: "unix://" + filepath.Join(dir, "docker.sock"), dir: dir}
 	t.Cleanup(func() {
+		// The log matters only if the Engine is broken.
+		if t.Failed() && e.cmd != nil && !e.responds() {
+			t.Logf("the engine does not respond; end of its log:\n%s", e.log(20))
+		}
 		if e.cmd != nil {
 			e.removeContainers()
 			e.Stop(t)
 		}
-		if t.Failed() {
-			t.Logf("end of the engine's log:\n%s", e.log(20))
-		}
 		if err := os.RemoveAll(dir); err != nil {
-			t.Logf("removing the engine's folder: %v", err)
+			t.Logf("removing the engine's directory: %v", err)
 		}
 	})
 	e.Start(t)
 	return e
 }
 
-// Start starts the Engine, again if it was stopped, and waits for its answer.
+// Start starts the Engine, also after Stop, and waits until it responds.
 func (e *Engine) Start(t *testing.T) {
 	t.Helper()
 	logFile, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -58,23 +62,22 @@ func (e *Engine) Start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer logFile.Close()
+	runc, err := exec.LookPath("runc")
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := func(name string) string { return filepath.Join(e.dir, name) }
 	e.cmd = exec.Command("dockerd", "--host="+e.Host, "--data-root="+in("data"), "--exec-root="+in("exec"),
-		"--pidfile="+in("pid"), "--bridge=none", "--iptables=false", "--ip6tables=false")
+		"--pidfile="+in("pid"), "--bridge=none", "--iptables=false", "--ip6tables=false", "--add-runtime="+Kata+"="+runc)
 	e.cmd.Stdout, e.cmd.Stderr = logFile, logFile
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := e.cmd.Start(); err != nil {
 		t.Fatalf("starting a docker engine: %v", err)
 	}
-	client := e.Client(t)
-	Eventually(t, 60*time.Second, "the docker engine answers", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		return client.Ping(ctx) == nil
-	})
+	Eventually(t, 60*time.Second, "the docker engine responds", e.responds)
 }
 
-// Stop ends the Engine as its service manager would. Its containers end too.
+// Stop terminates the Engine, and with it its containers.
 func (e *Engine) Stop(t *testing.T) {
 	t.Helper()
 	if e.cmd == nil {
@@ -89,14 +92,14 @@ func (e *Engine) Stop(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(30 * time.Second):
-		t.Log("the docker engine did not stop and is killed")
+		t.Log("the docker engine did not stop on SIGTERM: killing it")
 		e.cmd.Process.Kill()
 		<-done
 	}
 	e.cmd = nil
 }
 
-// Client is a client of this Engine that ends with the test.
+// Client returns a client of this Engine; it is closed after the test.
 func (e *Engine) Client(t *testing.T) *dockerclient.Client {
 	t.Helper()
 	c, err := dockerclient.New(e.Host)
@@ -105,6 +108,17 @@ func (e *Engine) Client(t *testing.T) *dockerclient.Client {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func (e *Engine) responds() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := dockerclient.New(e.Host)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	return c.Ping(ctx) == nil
 }
 
 func (e *Engine) removeContainers() {
@@ -119,8 +133,8 @@ func (e *Engine) removeContainers() {
 	if err != nil {
 		return
 	}
-	for _, each := range list {
-		c.Remove(ctx, each.ID)
+	for _, item := range list {
+		c.Remove(ctx, item.ID)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 )
 
-func TestEngineOfItsOwn(t *testing.T) {
+func TestEngine(t *testing.T) {
 	e := testutil.StartEngine(t)
 	c := e.Client(t)
 	list, err := c.List(context.Background(), dockerclient.ListOptions{All: true})
@@ -17,7 +17,7 @@ func TestEngineOfItsOwn(t *testing.T) {
 	}
 	e.Stop(t)
 	if err := c.Ping(context.Background()); err == nil {
-		t.Fatal("a stopped engine answers")
+		t.Fatal("a stopped engine responds")
 	}
 	e.Start(t)
 	if err := c.Ping(context.Background()); err != nil {

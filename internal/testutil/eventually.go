@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Eventually polls cond until it holds, and fails the test, naming what, when
-// it does not within limit.
+// Eventually polls cond until it is true, and fails the test with the message what if it
+// is not within limit.
 func Eventually(t *testing.T, limit time.Duration, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; {

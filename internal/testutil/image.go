@@ -11,9 +11,9 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// idleSource is a program that does nothing until it is told to stop; with a
-// duration as argument it wakes up that often and writes a byte. It has to ask
-// for SIGTERM: the kernel drops unhandled signals to an init.
+// idleSource is a program that does nothing until SIGTERM; with a duration as argument it
+// wakes up and writes a byte at that interval. It handles SIGTERM, because the kernel drops
+// unhandled signals to an init process.
 const idleSource = `package main
 
 import (
@@ -46,8 +46,8 @@ func main() {
 }
 `
 
-// hungrySource is a program that starts another one, which eats memory until the
-// kernel kills it, and then the next. It itself lives on and drops crumbs.
+// hungrySource is a program that runs a child that allocates memory until the OOM killer
+// kills it, again and again, and appends to a file each time.
 const hungrySource = `package main
 
 import (
@@ -58,7 +58,7 @@ import (
 
 func main() {
 	if len(os.Args) > 1 {
-		// This one is to be killed, not who waits for it.
+		// The OOM killer must choose this process, not its parent.
 		if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 			panic(err)
 		}
@@ -81,22 +81,90 @@ func main() {
 }
 `
 
-// IdleImage makes the image ref whose containers do nothing, with the image
-// label made.by=test. It goes with the test.
+// livesSource is a program that exits with a status or becomes unhealthy after a while, or
+// uses up a resource.
+const livesSource = `package main
+
+import (
+	"os"
+	"strconv"
+	"time"
+)
+
+func main() {
+	after := func(text string) {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err)
+		}
+		time.Sleep(d)
+	}
+	switch os.Args[1] {
+	case "exit": // status, after
+		after(os.Args[3])
+		status, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			panic(err)
+		}
+		os.Exit(status)
+	case "sicken": // after
+		after(os.Args[2])
+		if err := os.WriteFile("/sick", nil, 0o644); err != nil {
+			panic(err)
+		}
+		time.Sleep(time.Hour)
+	case "check":
+		if _, err := os.Stat("/sick"); err == nil {
+			os.Exit(1)
+		}
+	case "fill": // a file with so many MiB
+		size, err := strconv.Atoi(os.Args[3])
+		if err != nil {
+			panic(err)
+		}
+		f, err := os.Create(os.Args[2])
+		if err != nil {
+			panic(err)
+		}
+		for range size {
+			if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+				panic(err)
+			}
+		}
+		time.Sleep(time.Hour)
+	case "burn": // uses one core
+		for {
+		}
+	}
+}
+`
+
+// LivesImage creates the image ref, whose containers exit with a status ("exit", status,
+// after), become unhealthy ("sicken", after; check with "/program check"), use one core
+// ("burn"), or fill a file ("fill", path, MiB). It is removed after the test.
+func LivesImage(t *testing.T, c *dockerclient.Client, ref string) {
+	t.Helper()
+	ProgramImage(t, c, ref, livesSource)
+}
+
+// IdleImage creates the image ref, whose containers do nothing, with the image label
+// made.by=test. It is removed after the test.
 func IdleImage(t *testing.T, c *dockerclient.Client, ref string) {
 	t.Helper()
-	programImage(t, c, ref, idleSource)
+	ProgramImage(t, c, ref, idleSource)
 }
 
-// HungryImage makes the image ref whose containers, if their memory is limited, have
-// a process killed by the kernel for want of memory every ten seconds, and leave a MiB
-// more on their disk each time. It goes with the test.
+// HungryImage creates the image ref, whose containers, if their memory is limited, have an
+// OOM kill every ten seconds and write another MiB to their writable layer each time. It
+// is removed after the test.
 func HungryImage(t *testing.T, c *dockerclient.Client, ref string) {
 	t.Helper()
-	programImage(t, c, ref, hungrySource)
+	ProgramImage(t, c, ref, hungrySource)
 }
 
-func programImage(t *testing.T, c *dockerclient.Client, ref, source string) {
+// ProgramImage creates the image ref of one program, /program, from its Go source. It is
+// removed after the test.
+func ProgramImage(t *testing.T, c *dockerclient.Client, ref, source string) {
 	t.Helper()
 	src := filepath.Join(t.TempDir(), "program.go")
 	if err := os.WriteFile(src, []byte(source), 0o644); err != nil {

@@ -1,7 +1,6 @@
 package testutil
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 	"time"
 )
 
-// RepositoryRoot is the folder with go.mod, found upwards from the test's own.
+// RepositoryRoot is the directory with go.mod, the test's own or one above it.
 func RepositoryRoot(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -28,10 +27,9 @@ func RepositoryRoot(t *testing.T) string {
 	}
 }
 
-// Tool is the path of a built program in build/bin (Prometheus, promtool, our
-// own …), or the one that an environment variable names: PROMETHEUS=/usr/bin/prometheus
-// tests with another release. One that is not built counts as missing on this
-// machine: see Require.
+// Tool is the path of a program in build/bin (Prometheus, promtool, our own …), or the
+// value of an environment variable: PROMETHEUS=/usr/bin/prometheus tests with another
+// release. A program that is not built is a missing requirement: see Require.
 func Tool(t *testing.T, name string) string {
 	t.Helper()
 	if path := os.Getenv(strings.ToUpper(name)); path != "" {
@@ -42,18 +40,7 @@ func Tool(t *testing.T, name string) string {
 	return path
 }
 
-// FreeAddress is a loopback address that nobody listened on a moment ago.
-func FreeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// Process is a program that a test runs.
+// Process is a program started by a test.
 type Process struct {
 	Name string
 	cmd  *exec.Cmd
@@ -61,8 +48,8 @@ type Process struct {
 	log  string
 }
 
-// StartProcess starts a program that ends with the test at the latest. Its
-// output is shown when the test fails.
+// StartProcess starts a program, which is stopped after the test. Its output is logged if
+// the test fails.
 func StartProcess(t *testing.T, name string, argv ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, done: make(chan struct{}), log: filepath.Join(t.TempDir(), name+".log")}
@@ -89,7 +76,7 @@ func StartProcess(t *testing.T, name string, argv ...string) *Process {
 	return p
 }
 
-// Stop ends the program with SIGTERM and, if that does not do, SIGKILL.
+// Stop terminates the program with SIGTERM and, if necessary, SIGKILL.
 func (p *Process) Stop(t *testing.T) {
 	t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
@@ -101,19 +88,19 @@ func (p *Process) Stop(t *testing.T) {
 	}
 }
 
-// Kill ends the program with SIGKILL.
+// Kill kills the program with SIGKILL.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 }
 
-// PID is that of the process.
+// PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends one.
+// Signal sends a signal.
 func (p *Process) Signal(s os.Signal) { p.cmd.Process.Signal(s) }
 
-// Ended tells whether the program has ended.
+// Ended reports whether the program has exited.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -123,7 +110,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Log is all that the program has printed.
+// Log is the output of the program so far.
 func (p *Process) Log(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(p.log)

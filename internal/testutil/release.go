@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Before tells whether a program of Prometheus' family is older than the release
-// ("0.26"), by what it prints of itself. Tests run with other releases than the
-// pinned ones, too: see Tool.
+// Before reports whether a program of the Prometheus project is older than the release
+// ("0.26"), according to its --version. Tests also run with releases other than the pinned
+// ones: see Tool.
 func Before(t *testing.T, program, release string) bool {
 	t.Helper()
 	out, err := exec.Command(program, "--version").CombinedOutput()
@@ -27,11 +27,11 @@ func Before(t *testing.T, program, release string) bool {
 
 var version = regexp.MustCompile(`version v?(\d+)\.(\d+)`)
 
-func before(says, release string) (bool, error) {
-	found := version.FindStringSubmatch(says)
+func before(output, release string) (bool, error) {
+	found := version.FindStringSubmatch(output)
 	major, minor, ok := strings.Cut(release, ".")
 	if found == nil || !ok {
-		return false, fmt.Errorf("no release in %q or %q", says, release)
+		return false, fmt.Errorf("no release in %q or %q", output, release)
 	}
 	var numbers [4]int
 	for i, text := range []string{found[1], found[2], major, minor} {

@@ -4,8 +4,8 @@ import "testing"
 
 func TestBefore(t *testing.T) {
 	for _, c := range []struct {
-		says, release string
-		want          bool
+		output, release string
+		want            bool
 	}{
 		{"prometheus, version 2.42.0+ds (branch: debian/sid, revision: 2.42.0+ds-5)", "3.0", true},
 		{"prometheus, version 3.13.5 (branch: , revision: unknown)", "3.0", false},
@@ -14,11 +14,11 @@ func TestBefore(t *testing.T) {
 		{"amtool, version 0.9.1 (branch: x)", "0.26", true},
 		{"prometheus, version 10.1.0", "9.2", false},
 	} {
-		if got, err := before(c.says, c.release); err != nil || got != c.want {
-			t.Errorf("%q before %s: %v, %v", c.says, c.release, got, err)
+		if got, err := before(c.output, c.release); err != nil || got != c.want {
+			t.Errorf("%q before %s: %v, %v", c.output, c.release, got, err)
 		}
 	}
-	if _, err := before("I shall not tell", "1.2"); err == nil {
-		t.Error("no release is a release")
+	if _, err := before("no version here", "1.2"); err == nil {
+		t.Error("output without a release accepted")
 	}
 }

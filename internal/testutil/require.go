@@ -1,4 +1,4 @@
-// Package testutil is what tests of several packages share.
+// Package testutil contains helpers for tests.
 package testutil
 
 import (
@@ -11,33 +11,31 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// Need is something of the machine that a test cannot do without.
+// Need is a requirement of a test on the machine.
 type Need string
 
-// The needs that tests can have.
+// The requirements. Any other Need is the name of a program.
 const (
 	Root   Need = "root"
-	Docker Need = "a Docker Engine at the usual socket" // not the command docker
+	Docker Need = "a Docker Engine at the default socket" // not the command docker
 )
 
-// Require skips the test on a machine that lacks one of needs, and fails it
-// where it must run: when the environment variable CI or ESTIBA_TEST_ALL is
-// set. A name that is not a Need is a program that must be on the PATH.
+// Require skips the test on a machine that lacks one of needs. It fails the test instead
+// if the environment variable CI or ESTIBA_TEST_ALL is set.
 func Require(t *testing.T, needs ...Need) {
 	t.Helper()
 	for _, need := range needs {
 		if err := lacks(need); err != nil {
 			if os.Getenv("CI") != "" || os.Getenv("ESTIBA_TEST_ALL") != "" {
-				t.Fatalf("this machine must have %s: %v", need, err)
+				t.Fatalf("required here: %s: %v", need, err)
 			}
 			t.Skipf("needs %s: %v", need, err)
 		}
 	}
 }
 
-// Long skips a test that takes minutes, unless the environment variable
-// ESTIBA_TEST_LONG is set. Such tests are called TestLong…; make test-long runs
-// all of them.
+// Long skips a test that takes minutes, unless the environment variable ESTIBA_TEST_LONG
+// is set. Such tests are named TestLong…; make test-long runs them.
 func Long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("ESTIBA_TEST_LONG") == "" {

@@ -1,6 +1,5 @@
-// Package web is the HTTP listener that exporter and manager share: address
-// and TLS flags, bounded requests, orderly stop, and the check that a
-// container's HEALTHCHECK runs.
+// Package web is the HTTP server of exporter and manager: address and TLS flags, limits
+// on requests, graceful shutdown, and the health check for a container's HEALTHCHECK.
 package web
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/estiba/estiba/internal/logging"
 )
 
-// Bounds of one request, so that neither slow nor greedy clients cost much.
+// Limits of one request, against slow and greedy clients.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
@@ -29,23 +28,23 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Config is where to listen.
+// Config is the configuration of a Server.
 type Config struct {
 	ListenAddress string // host:port; an empty host is every address
 	ConfigFile    string // exporter-toolkit web configuration (TLS, basic auth), or ""
 }
 
-// Flags registers --web.listen-address and --web.config.file on app and
-// returns the Config that parsing fills.
+// Flags registers --web.listen-address and --web.config.file and returns the Config that
+// they set.
 func Flags(app *kingpin.Application, defaultAddress string) *Config {
 	c := &Config{}
 	app.Flag("web.listen-address", "Address to listen on.").Default(defaultAddress).StringVar(&c.ListenAddress)
 	app.Flag("web.config.file", "Path to a configuration file that enables TLS or basic authentication (exporter-toolkit format).").
-		Default("").StringVar(&c.ConfigFile)
+		PlaceHolder("FILE").StringVar(&c.ConfigFile)
 	return c
 }
 
-// Server is a bound listener with its handler.
+// Server is a bound listener with a handler.
 type Server struct {
 	listener net.Listener
 	http     *http.Server
@@ -53,8 +52,8 @@ type Server struct {
 	logger   log.Logger
 }
 
-// Listen validates the TLS configuration and binds the address, so that both
-// kinds of mistake are errors before anything else starts.
+// Listen validates the TLS configuration and binds the address, so that errors in both
+// are found before anything else starts.
 func Listen(c Config, handler http.Handler, logger log.Logger) (*Server, error) {
 	if c.ConfigFile != "" {
 		if err := toolkit.Validate(c.ConfigFile); err != nil {
@@ -63,7 +62,7 @@ func Listen(c Config, handler http.Handler, logger log.Logger) (*Server, error) 
 	}
 	l, err := net.Listen("tcp", c.ListenAddress)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", c.ListenAddress, err)
+		return nil, fmt.Errorf("listening on %s: %w", c.ListenAddress, err)
 	}
 	return &Server{
 		listener: l,
@@ -80,11 +79,11 @@ func Listen(c Config, handler http.Handler, logger log.Logger) (*Server, error) 
 	}, nil
 }
 
-// Addr is the bound address, of use when the port asked for was 0.
+// Addr is the bound address, with the real port if port 0 was requested.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers requests until ctx ends, then lets running ones finish for at
-// most grace. It returns nil after such a stop.
+// Serve serves requests until ctx ends, then waits at most grace for running ones, and
+// returns nil.
 func (s *Server) Serve(ctx context.Context, grace time.Duration) error {
 	failed := make(chan error, 1)
 	go func() {
@@ -107,9 +106,9 @@ func (s *Server) Serve(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-// Healthcheck asks the server that runs with c on this host for /-/healthy. An
-// answer that wants authentication counts as alive. It trusts any certificate,
-// since it only ever talks to its own listener.
+// Healthcheck requests /-/healthy from the server with configuration c on this host.
+// 401 Unauthorized counts as healthy. It accepts any certificate, because it connects to
+// the local listener only.
 func Healthcheck(ctx context.Context, c Config) error {
 	host, port, err := net.SplitHostPort(c.ListenAddress)
 	if err != nil {
@@ -134,7 +133,7 @@ func Healthcheck(ctx context.Context, c Config) error {
 		url := scheme + "://" + net.JoinHostPort(host, port) + "/-/healthy"
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
-			return fmt.Errorf("asking %s: %w", url, err)
+			return fmt.Errorf("requesting %s: %w", url, err)
 		}
 		resp, err := client.Do(req)
 		if err != nil {
@@ -145,7 +144,7 @@ func Healthcheck(ctx context.Context, c Config) error {
 		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized {
 			return nil
 		}
-		last = fmt.Errorf("%s answered %s", url, resp.Status)
+		last = fmt.Errorf("%s returned %s", url, resp.Status)
 	}
 	return last
 }

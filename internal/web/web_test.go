@@ -36,7 +36,7 @@ func TestServeAndHealthcheck(t *testing.T) {
 	healthy := true
 	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		if !healthy {
-			http.Error(w, "ill", http.StatusServiceUnavailable)
+			http.Error(w, "unhealthy", http.StatusServiceUnavailable)
 			return
 		}
 		io.WriteString(w, "ok")
@@ -48,7 +48,7 @@ func TestServeAndHealthcheck(t *testing.T) {
 	}
 	healthy = false
 	if err := Healthcheck(context.Background(), c); err == nil || !strings.Contains(err.Error(), "503") {
-		t.Errorf("ill server: got %v", err)
+		t.Errorf("unhealthy server: got %v", err)
 	}
 }
 
@@ -74,7 +74,7 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
-func TestListenRefuses(t *testing.T) {
+func TestListenErrors(t *testing.T) {
 	busy := serve(t, Config{ListenAddress: "127.0.0.1:0"}, http.NotFoundHandler())
 	bad := filepath.Join(t.TempDir(), "web.yml")
 	if err := os.WriteFile(bad, []byte("no_such_key: 1\n"), 0o600); err != nil {

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
 // BenchmarkSnapshot compares files that stay open with files that are opened
 // each time, over a tree of plain files.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{200, 1000} {
-		tr, remove, err := tree.Many(n)
+		tr, remove, err := hosttree.Many(n)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func BenchmarkSnapshot(b *testing.B) {
 func BenchmarkProcesses(b *testing.B) {
 	for name, max := range map[string]int{"kept": maxKept, "reopened": 0} {
 		b.Run(name, func(b *testing.B) {
-			s, err := New(Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
+			s, err := New(Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -46,12 +46,10 @@ func BenchmarkProcesses(b *testing.B) {
 			s.reader.max = max
 			n := 0
 			for b.Loop() {
-				s.sequence++
-				list, err := s.processes(boottime())
-				if err != nil {
+				if err := s.processes.renew(); err != nil {
 					b.Fatal(err)
 				}
-				n += len(list)
+				n += len(s.processes.all)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/process")
 		})

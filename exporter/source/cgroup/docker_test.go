@@ -5,13 +5,17 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
+	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
 )
@@ -21,11 +25,24 @@ const loadSource = `package main
 import (
 	"os"
 	"os/exec"
+	"runtime"
+	"syscall"
 	"time"
 )
 
+func init() { runtime.LockOSThread() }
+
 func main() {
 	switch os.Args[1] {
+	case "headless": // the main thread ends, another works on
+		go func() {
+			b := make([]byte, 48<<20)
+			for i := 0; ; i++ {
+				b[i%len(b)]++
+			}
+		}()
+		time.Sleep(time.Second)
+		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
 	case "cpu":
 		for {
 		}
@@ -90,8 +107,8 @@ func importLoad(t *testing.T, c *dockerclient.Client) {
 	t.Cleanup(func() { c.RemoveImage(context.Background(), loadImage) })
 }
 
-// TestRealContainers compares what the source tells with what the kernel's own
-// files say of the same container at the same time.
+// TestRealContainers compares the source with the kernel's files of the same container at
+// the same time.
 func TestRealContainers(t *testing.T) {
 	testutil.Require(t, testutil.Docker, testutil.Root)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -106,7 +123,10 @@ func TestRealContainers(t *testing.T) {
 	for _, kind := range []string{"cpu", "memory", "children"} {
 		name := "estiba-test-source-" + kind
 		docker.Remove(ctx, name)
-		id, err := docker.Create(ctx, dockerclient.Spec{Name: name, Image: loadImage, Command: []string{kind}, CPUs: 0.3, MemoryBytes: 96 << 20, Networkless: true})
+		id, err := docker.Create(ctx, dockerclient.Spec{
+			Name: name, Image: loadImage, Command: []string{kind}, CPUs: 0.3, MemoryBytes: 96 << 20,
+			Networkless: true,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,10 +136,11 @@ func TestRealContainers(t *testing.T) {
 		}
 		ids[kind] = id
 	}
-	s, err := New(Config{ProcFS: "/proc", CgroupFS: "/sys/fs/cgroup"})
+	s, err := New(Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.Release()
 	last := map[string]map[source.Field]uint64{}
 	take := func() map[string]*source.Container {
 		snap, err := s.Snapshot(ctx)
@@ -137,8 +158,10 @@ func TestRealContainers(t *testing.T) {
 				if last[kind] == nil {
 					last[kind] = map[source.Field]uint64{}
 				}
-				for _, f := range []source.Field{source.CPU, source.CPUUser, source.CPUSystem, source.IOReadBytes, source.IOWriteBytes, source.IOReadCalls,
-					source.IOWriteCalls, source.DiskRead, source.DiskWrite, source.MinorFaults, source.MajorFaults} {
+				for _, f := range []source.Field{
+					source.CPU, source.CPUUser, source.CPUSystem, source.IOReadBytes, source.IOWriteBytes, source.IOReadCalls,
+					source.IOWriteCalls, source.DiskRead, source.DiskWrite, source.MinorFaults, source.MajorFaults,
+				} {
 					if v, ok := c.Get(f); ok {
 						if v < last[kind][f] {
 							t.Errorf("%s: %s fell from %d to %d", kind, f.Info().Key, last[kind][f], v)
@@ -242,7 +265,203 @@ func TestRealContainers(t *testing.T) {
 	})
 }
 
-// kernelCPU reads the container's CPU time in ns where this host keeps it.
+// real starts a container of the load image and returns its id and a function that takes
+// a snapshot of it, nil if it is missing.
+func real(t *testing.T, kind string) (id string, take func() *source.Container) {
+	t.Helper()
+	testutil.Require(t, testutil.Docker, testutil.Root)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	docker, err := dockerclient.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { docker.Close() })
+	importLoad(t, docker)
+	name := "estiba-test-source-" + kind
+	docker.Remove(ctx, name)
+	id, err = docker.Create(ctx, dockerclient.Spec{Name: name, Image: loadImage, Command: []string{kind}, CPUs: 0.5, MemoryBytes: 96 << 20, Networkless: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { docker.Remove(context.Background(), id) })
+	if err := docker.Start(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Release)
+	take = func() *source.Container {
+		t.Helper()
+		snap, err := s.Snapshot(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range snap.Containers {
+			if snap.Containers[i].ID == id {
+				return &snap.Containers[i]
+			}
+		}
+		return nil
+	}
+	testutil.Eventually(t, 30*time.Second, "the container", func() bool {
+		c := take()
+		return c != nil && c.CPUSource == "cgroup"
+	})
+	return id, take
+}
+
+// TestRealMoved moves a busy container out of the cgroup with its CPU time, as systemd
+// does at a daemon-reload, and back.
+func TestRealMoved(t *testing.T) {
+	_, take := real(t, "cpu")
+	first := take()
+	pid, _ := first.Get(source.InitPID)
+	from := procfile.ParseMembership(read(t, "/proc/"+strconv.FormatUint(pid, 10)+"/cgroup"))
+	h := newHierarchies("/sys/fs/cgroup")
+	h.find()
+	move := func(back bool) {
+		t.Helper()
+		for _, k := range []int{unified, cpuacct} {
+			at := ""
+			if back {
+				at = from[controllers()[k]]
+			}
+			if h.roots[k] == "" {
+				continue
+			}
+			// An Engine beside this one takes away what is empty.
+			if err := os.MkdirAll(filepath.Join(h.roots[k], at), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(h.roots[k], at, "cgroup.procs"), []byte(strconv.FormatUint(pid, 10)), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	last, _ := first.Get(source.CPU)
+	for _, step := range []struct {
+		from string
+		move func()
+	}{{"cgroup", nil}, {"tasks", func() { move(false) }}, {"tasks", nil}, {"cgroup", func() { move(true) }}, {"cgroup", nil}} {
+		if step.move != nil {
+			step.move()
+		}
+		spent := func() uint64 { // what the kernel says of the process itself
+			stat, err := procfile.ParseStat(read(t, "/proc/"+strconv.FormatUint(pid, 10)+"/stat"), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return (stat.User + stat.System) * tickNS
+		}
+		before := spent()
+		testutil.Eventually(t, time.Minute, "the process spends 300 ms", func() bool { return spent() > before+3e8 })
+		c := take()
+		if c == nil {
+			t.Fatal("the container is gone")
+		}
+		v, ok := c.Get(source.CPU)
+		if !ok || v < last+25e7 || v > last+spent() || c.CPUSource != step.from {
+			t.Errorf("from %s, want %s: CPU time was %d and is %d; the process has spent %d since the step began and %d in all", c.CPUSource, step.from, last, v, spent()-before, spent())
+		}
+		last = v
+	}
+}
+
+// TestRealHeadless has a container whose main thread has exited.
+func TestRealHeadless(t *testing.T) {
+	id, take := real(t, "headless")
+	if pid, ok := take().Get(source.InitPID); ok {
+		// To a runtime whose first process is a zombie there is nobody to kill.
+		t.Cleanup(func() { syscall.Kill(int(pid), syscall.SIGKILL) })
+	}
+	testutil.Eventually(t, 30*time.Second, "the main thread has ended", func() bool {
+		c := take()
+		if c == nil {
+			return false
+		}
+		pid, _ := c.Get(source.InitPID)
+		stat, err := procfile.ParseStat(read(t, "/proc/"+strconv.FormatUint(pid, 10)+"/stat"), "")
+		return err == nil && stat.State == 'Z' && stat.RSS == 0
+	})
+	testutil.Eventually(t, 30*time.Second, "its memory", func() bool {
+		v, _ := take().Get(source.RSS)
+		return v > 16<<10
+	})
+	c := take()
+	cpu, _ := c.Get(source.CPU)
+	if now := kernelCPU(t, id); c.CPUSource != "cgroup" || cpu > now || cpu+5e9 < now {
+		t.Errorf("CPU time %d from %s, the kernel's file says %d", cpu, c.CPUSource, now)
+	}
+	for _, f := range []source.Field{source.MemoryCgroup, source.MemoryLimit, source.IOReadCalls, source.NetRxBytes} {
+		if _, ok := c.Get(f); !ok {
+			t.Errorf("%s is not known", f.Info().Key)
+		}
+	}
+	if c.Network != ownNetwork {
+		t.Errorf("network %q", c.Network)
+	}
+}
+
+// TestRealNamespace runs the exporter in its own cgroup namespace: the cgroup fields of a
+// container stay the same.
+func TestRealNamespace(t *testing.T) {
+	id, take := real(t, "memory")
+	bin := testutil.Build(t, "./exporter")
+	want := take()
+	h := newHierarchies("/sys/fs/cgroup")
+	h.find()
+	script := ""
+	for _, root := range h.roots {
+		if root == "" {
+			continue
+		}
+		dir := filepath.Join(root, "estiba-test-namespace", "inner")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			os.Remove(dir)
+			os.Remove(filepath.Dir(dir))
+		})
+		script += "echo $$ > " + dir + "/cgroup.procs && "
+	}
+	out, err := exec.Command("sh", "-c", script+"exec unshare --cgroup "+bin+" dump --source=cgroup --docker.host=unix:///nowhere").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text := string(out)
+	if strings.Contains(text, "missing=cgroup") {
+		t.Errorf("it lacks cgroups:\n%s", text)
+	}
+	snap, err := kmod.NewParser().Parse(out[strings.Index(text, "{\n"):])
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for i := range snap.Containers {
+		if c := &snap.Containers[i]; c.ID == id {
+			limit, _ := c.Get(source.MemoryLimit)
+			if _, ok := c.Get(source.OOMKills); !ok || limit != 96<<10 || c.CPUSource != "cgroup" || c.Cgroup != want.Cgroup {
+				t.Errorf("OOM kills known %t, limit %d kB, CPU from %s, cgroup %s, want %s", ok, limit, c.CPUSource, c.Cgroup, want.Cgroup)
+			}
+			return
+		}
+	}
+	t.Errorf("the container is missing:\n%s", text)
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// kernelCPU reads the container's CPU time in ns from this host's hierarchy.
 func kernelCPU(t *testing.T, id string) uint64 {
 	t.Helper()
 	for pattern, times := range map[string]uint64{
@@ -261,6 +480,6 @@ func kernelCPU(t *testing.T, id string) uint64 {
 		}
 		return v * times
 	}
-	t.Fatal("no file of the kernel tells the container's CPU time")
+	t.Fatal("no file has the container's CPU time")
 	return 0
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// TestWhileTheRuntimePutsItTogether looks at a container whose first process
-// is still in the shim's own cgroups: what runs there is the runtime.
-func TestWhileTheRuntimePutsItTogether(t *testing.T) {
+// TestDuringCreation: while the init process is still in the shim's cgroups, the
+// processes are the runtime's.
+func TestDuringCreation(t *testing.T) {
 	tree := t.TempDir()
 	if err := os.CopyFS(tree, os.DirFS("../../testdata/hybrid/proc")); err != nil {
 		t.Fatal(err)
@@ -42,8 +42,10 @@ func TestWhileTheRuntimePutsItTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			now := started + tt.age
-			s, err := New(Config{ProcFS: tree, CgroupFS: "../../testdata/hybrid/cgroup",
-				Now: func() time.Time { return time.Unix(0, int64(booted+now)) }, Boottime: func() time.Duration { return now }})
+			s, err := New(Config{
+				ProcFS: tree, CgroupFS: "../../testdata/hybrid/cgroup",
+				Now: func() time.Time { return time.Unix(0, int64(booted+now)) }, Boottime: func() time.Duration { return now },
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

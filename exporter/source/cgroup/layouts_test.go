@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,24 +12,25 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
 	"github.com/estiba/estiba/exporter/source/kmod"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// booted is when the host of a tree was, and now how long ago that is.
+// booted is the boot time of a tree's host, now the time since.
 const (
 	booted = 1780000000 * time.Second
 	now    = 20000 * time.Second
 )
 
-// onTree makes a source of a tree, at a clock that stands still unless the
-// test moves it.
-func onTree(t testing.TB, tr *tree.Tree, change ...func(*Config)) *Source {
+// onTree returns a source of a tree with a clock that only the test advances.
+func onTree(t testing.TB, tr *hosttree.Tree, change ...func(*Config)) *Source {
 	t.Helper()
-	c := Config{ProcFS: tr.Proc, CgroupFS: tr.Cgroup, Now: func() time.Time { return time.Unix(0, int64(booted+now)) },
-		Boottime: func() time.Duration { return now }}
+	c := Config{
+		ProcFS: tr.Proc, CgroupFS: tr.Cgroup, Now: func() time.Time { return time.Unix(0, int64(booted+now)) },
+		Boottime: func() time.Duration { return now },
+	}
 	for _, each := range change {
 		each(&c)
 	}
@@ -40,13 +42,13 @@ func onTree(t testing.TB, tr *tree.Tree, change ...func(*Config)) *Source {
 	return s
 }
 
-func newTree(t testing.TB, layout string, containers ...tree.Container) *tree.Tree {
+func newTree(t testing.TB, layout string, containers ...hosttree.Container) *hosttree.Tree {
 	t.Helper()
-	l, ok := tree.Layouts()[layout]
+	l, ok := hosttree.Layouts()[layout]
 	if !ok {
 		t.Fatalf("no layout %s", layout)
 	}
-	tr, err := tree.New(t.TempDir(), l)
+	tr, err := hosttree.New(t.TempDir(), l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,14 +71,13 @@ func snapshot(t testing.TB, s *Source) *source.Snapshot {
 
 var collectTime = regexp.MustCompile(`"collect_ns":"\d+"`)
 
-// TestLayouts compares the snapshot of each layout with the one that a person
-// has looked at, written as a document.
+// TestLayouts compares the snapshot of each layout with a reviewed document.
 func TestLayouts(t *testing.T) {
-	for name, layout := range tree.Layouts() {
+	for name, layout := range hosttree.Layouts() {
 		t.Run(name, func(t *testing.T) {
-			hostNet := tree.Numbered(1)
+			hostNet := hosttree.Numbered(1)
 			hostNet.HostNet = true
-			tr := newTree(t, name, tree.Numbered(0), hostNet)
+			tr := newTree(t, name, hosttree.Numbered(0), hostNet)
 			s := onTree(t, tr, func(c *Config) { c.Owner = layout.ShimUID })
 			var first bytes.Buffer
 			for round := range 2 { // opened, then kept open
@@ -110,13 +111,23 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// TestOtherUsersShims: a user's shims are for an exporter of the same user.
+// TestOtherUsersShims: a user's shims are trusted only by an exporter of the same user.
+// For others the container has no shim.
 func TestOtherUsersShims(t *testing.T) {
-	tr := newTree(t, "rootless", tree.Numbered(0))
-	for owner, want := range map[int]int{0: 0, 1000: 1, 1001: 0} {
+	c := hosttree.Numbered(0)
+	tr := newTree(t, "rootless", c)
+	for owner, trusted := range map[int]bool{0: false, 1000: true, 1001: false} {
 		s := onTree(t, tr, func(c *Config) { c.Owner = owner })
-		if got := len(snapshot(t, s).Containers); got != want {
-			t.Errorf("exporter of user %d sees %d containers of user 1000, want %d", owner, got, want)
+		snap := snapshot(t, s)
+		want := fmt.Sprint("1 app ", c.Processes[0], " 1000")
+		if trusted {
+			want = fmt.Sprint("1 containerd-shim ", c.ShimPID, " 1000")
+		}
+		one := &snap.Containers[0]
+		pid, _ := one.Get(source.PID)
+		user, _ := one.Get(source.User)
+		if got := fmt.Sprint(len(snap.Containers), " ", one.ProcessName, " ", pid, " ", user); got != want {
+			t.Errorf("exporter of user %d: %s, want %s", owner, got, want)
 		}
 	}
 }

@@ -1,100 +1,168 @@
 package cgroup
 
 import (
-	"bytes"
+	"cmp"
 	"os"
-	"time"
+	"path/filepath"
+	"slices"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
+	"github.com/estiba/estiba/exporter/source/interfaces"
 )
 
-// network sums the interfaces of the network namespace that the container's
-// first process lives in, loopback left out. A container in the namespace of
-// its shim, which is the Engine's, or of the host's first process has no
-// counters of its own. net/dev never stays open: it goes on answering after the
-// container's end and holds its namespace. A namespace without interfaces is not
-// asked at each snapshot whether it has got one.
-func (s *Source) network(st *state, first *process, shim int, c *source.Container, now time.Duration) {
-	if st.netOf != first.identity {
-		network, ok := s.networkOf(first.pid, shim)
-		if !ok {
-			return
-		}
-		st.network, st.rest.lonely = network, false
-		// A runtime moves a process to its namespace before it starts the
-		// program, and programs do not leave it: asked no more after that.
-		if now-time.Duration(st.started) > creation {
-			st.netOf = first.identity
-		}
-	}
-	if st.network == hostNetwork {
-		c.Network = hostNetwork
-		return
-	}
-	var n [4]uint64
-	if !st.rest.lonely || st.rest.full {
-		b, err := s.reader.read(s.config.procPath(first.pid, "net/dev"))
-		if err != nil {
-			return
-		}
-		var interfaces int
-		var ok bool
-		if n, interfaces, ok = parseNetDev(b); !ok {
-			return
-		}
-		st.rest.lonely = interfaces == 0
-	}
-	c.Network = st.network
-	c.Set(source.NetRxBytes, n[0])
-	c.Set(source.NetRxPackets, n[1])
-	c.Set(source.NetTxBytes, n[2])
-	c.Set(source.NetTxPackets, n[3])
-}
-
-// Whose network a container has.
+// Kinds of networks.
 const (
-	ownNetwork  = "own"
-	hostNetwork = "host"
+	ownNetwork    = "own"
+	hostNetwork   = "host"
+	sharedNetwork = "shared" // of another container, which has the counters
 )
 
-// networkOf tells whose network namespace pid lives in.
-func (s *Source) networkOf(pid, shim int) (string, bool) {
-	own, err := os.Readlink(s.config.procPath(pid, "ns/net"))
+// networks finds the owner of each network namespace: the oldest container in it that
+// is readable. The host's namespace has none: a container in the namespace of its
+// shim, which is the Engine's, or of process 1 has no counters of its own. A runtime
+// sets the namespace before it starts the program, and programs rarely leave it, so
+// recheck is often enough.
+func (s *Source) networks(there []*container, clock clock) map[string]network {
+	members := map[string][]*container{}
+	host, err := os.Readlink(s.processes.path(1, "ns/net"))
 	if err != nil {
-		s.lacking(LackNetwork, err)
-		return "", false
+		host = ""
 	}
-	engine, err := os.Readlink(s.config.procPath(shim, "ns/net"))
-	if err != nil {
-		s.lacking(LackNetwork, err)
-		return "", false
-	}
-	if own == engine || own == s.hostNetwork {
-		return hostNetwork, true
-	}
-	return ownNetwork, true
-}
-
-// parseNetDev sums /proc/PID/net/dev: received bytes and packets, sent bytes
-// and packets (proc_pid_net(5)), over all interfaces but loopback.
-func parseNetDev(b []byte) (sum [4]uint64, interfaces int, ok bool) {
-	for i, line := range bytes.Split(b, []byte("\n")) {
-		name, rest, found := bytes.Cut(line, []byte(":"))
-		if i < 2 || !found || string(bytes.TrimSpace(name)) == "lo" {
+	for _, c := range there {
+		if c.inside = c.first; c.inside == nil {
+			c.network = ""
 			continue
 		}
-		interfaces++
-		f := bytes.Fields(rest)
-		if len(f) < 16 {
-			return sum, interfaces, false
+		if c.network == "" || c.networkOf != c.inside.identity || clock.now-c.networkAt >= recheck || clock.age(c.inside) < creation {
+			c.networkOf, c.networkAt = c.inside.identity, clock.now
+			c.network = s.networkOf(c, host)
 		}
-		for j, column := range [4]int{0, 1, 8, 9} {
-			v, ok := number(f[column])
-			if !ok {
-				return sum, interfaces, false
+		at := c.network
+		if at == "" || at == hostNetwork {
+			continue
+		}
+		members[at] = append(members[at], c)
+	}
+	networks := make(map[string]network, len(members))
+	for at, all := range members {
+		slices.SortFunc(all, func(a, b *container) int {
+			return cmp.Or(cmp.Compare(a.started, b.started), oldest(a.inside, b.inside))
+		})
+		n := network{owner: all[0]}
+		for i := 0; i < len(all) && len(all) > 1; i++ {
+			if is := s.interfaces(all[i]); is.err == nil || i == 0 {
+				n.owner, n.traffic = all[i], is
 			}
-			sum[j] += v
+			if n.traffic.err == nil {
+				s.faults.skip(source.ReasonLine, i) // the older ones are not readable
+				break
+			}
+		}
+		networks[at] = n
+	}
+	return networks
+}
+
+// network is a network namespace and the container that has its counters.
+type network struct {
+	owner   *container
+	traffic traffic
+}
+
+// traffic is the content of a net/dev.
+type traffic struct {
+	read       bool
+	interfaces []procfile.Interface
+	bad        int // lines that were not parsable
+	err        error
+}
+
+// networkOf returns the network namespace of a container, "" if unknown.
+func (s *Source) networkOf(c *container, host string) string {
+	at, err := s.namespaceOf(c.inside)
+	if err == nil && c.shim != nil && c.shim.network == "" {
+		c.shim.network, err = os.Readlink(s.processes.path(c.shim.pid, "ns/net"))
+	}
+	switch {
+	case err != nil:
+		s.faults.refused(MissingNetwork, err)
+		return ""
+	case at == host || c.shim != nil && at == c.shim.network:
+		return hostNetwork
+	}
+	return at
+}
+
+// namespaceOf returns the network namespace of a process.
+func (s *Source) namespaceOf(p *process) (string, error) {
+	at, err := os.Readlink(s.processes.path(p.pid, "ns/net"))
+	if folder := s.processes.liveTask(p); err != nil && folder != "" {
+		return os.Readlink(s.processes.path(p.pid, filepath.Join(folder, "ns/net")))
+	}
+	return at, err
+}
+
+// fillNetwork sums the interfaces of the init process's network namespace, without
+// loopback. net/dev must not stay open: it would hold the namespace after the container
+// exits.
+func (s *Source) fillNetwork(c *container, networks map[string]network, out *source.Container) {
+	c.interfaces = nil
+	n := networks[c.network] // zero without an owner
+	switch {
+	case c.network == "":
+		return
+	case c.network == hostNetwork:
+		out.Network = hostNetwork
+		return
+	case n.owner != c:
+		out.Network = sharedNetwork
+		return
+	}
+	is := n.traffic
+	if !is.read {
+		is = s.interfaces(c)
+	}
+	s.faults.skip(source.ReasonLine, is.bad)
+	if is.err != nil {
+		if !gone(is.err) && !s.faults.refused(MissingNetwork, is.err) {
+			s.faults.skip(source.ReasonLine, 1)
+		}
+		return
+	}
+	if s.config.Interfaces {
+		c.interfaces = interfaces.Select(is.interfaces)
+	}
+	known := &c.counters[source.NetRxBytes].interfaces
+	known.begin(c.network)
+	for _, of := range is.interfaces {
+		n := &of.Counts
+		known.says(of.Name, [4]uint64{n[procfile.RxBytes], n[procfile.RxPackets], n[procfile.TxBytes], n[procfile.TxPackets]}, is.bad > 0)
+	}
+	if is.bad == 0 { // otherwise it may be in a bad line
+		known.renamed()
+	}
+	total := known.end(is.bad > 0)
+	for _, p := range known.parts {
+		if p.there() {
+			total = add(total, p.values)
 		}
 	}
-	return sum, interfaces, true
+	out.Network = ownNetwork
+	c.count(out, source.NetRxBytes, c.network, total[0])
+	c.count(out, source.NetRxPackets, c.network, total[1])
+	c.count(out, source.NetTxBytes, c.network, total[2])
+	c.count(out, source.NetTxPackets, c.network, total[3])
+}
+
+// interfaces reads the interfaces of the init process's network namespace.
+func (s *Source) interfaces(c *container) (t traffic) {
+	t.read = true
+	b, err := s.reader.read(s.processes.livePath(c.inside, "net/dev"))
+	if err != nil {
+		t.err = err
+		return t
+	}
+	t.interfaces, t.bad, t.err = procfile.ParseInterfaces(b)
+	return t
 }

@@ -1,122 +1,162 @@
 package cgroup
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
+	shared "github.com/estiba/estiba/internal/container"
 )
 
-// shimName is how the comm of every containerd shim begins; the kernel cuts
-// comm at 15 bytes, which is just this.
+// shimName is the comm of every containerd shim, which the kernel cuts at 15 bytes.
 const shimName = "containerd-shim"
 
-// maxID is the longest container id that is believed.
-const maxID = 128
+// wrappedShim is the prefix of wrapped programs on NixOS:
+// ".containerd-shim-runc-v2-wrapped".
+const wrappedShim = "." + shimName
 
-// shim is a process that keeps one container.
-type shim struct {
-	identity
-	comm      string
-	id        string
-	namespace string
+// calledShim reports whether a comm is that of a shim.
+func calledShim(comm string) bool {
+	return strings.HasPrefix(comm, shimName) || comm == wrappedShim[:len(shimName)]
 }
 
-// shims picks the shims that can be believed out of all processes: anybody can
-// call himself containerd-shim, so it has to be real root (or Config.Owner) in
-// the PID namespace this /proc belongs to, and its parent is no shim (between fork and exec a
-// child of a shim looks like one).
-func (s *Source) shims(all []process, byPID map[int]int) []shim {
-	found := make([]shim, 0, len(s.shimsSeen))
-	for i := range all {
-		p := &all[i]
-		if !strings.HasPrefix(p.comm, shimName) {
+// pluginsNamespace is containerd's namespace of the Engine's managed plugins, which
+// are not containers.
+const pluginsNamespace = "plugins.moby"
+
+// shim is the shim of one container.
+type shim struct {
+	*process
+	user      uint32
+	id        string
+	namespace string
+	network   string // its network namespace, which is the Engine's; "": not read yet
+	role      role
+}
+
+// role is the role of a process with the name of a shim.
+type role int
+
+const (
+	notShim       role = iota // has the name only
+	runsContainer             // runs a container
+	helper                    // starts or deletes a container, or runs a plugin
+	unidentified              // runs a container without an id in its arguments
+	unreadable                // its files were not readable
+)
+
+// key returns the key of its container.
+func (sh *shim) key() key { return key{user: sh.user, id: sh.id, shim: sh.identity} }
+
+// findShims returns the trusted shims, ordered by PID. Any process can have the name
+// containerd-shim, so a shim must run as root (or Config.Owner) in the PID namespace
+// of this /proc, and its parent must not be a shim (between fork and exec a child of a
+// shim looks like one).
+func (s *Source) findShims() []*shim {
+	var found []*shim
+	live := make(map[identity]bool, len(s.shims))
+	for _, p := range s.processes.all {
+		if !calledShim(p.Comm) || p.zombie() || p.parent != nil && calledShim(p.parent.Comm) {
 			continue
 		}
-		if j, ok := byPID[p.parent]; ok && strings.HasPrefix(all[j].comm, shimName) {
-			continue
-		}
-		sh, ok := s.shimsSeen[p.identity]
-		if !ok {
-			if sh, ok = s.readShim(p); !ok {
+		sh := s.shims[p.identity]
+		if sh == nil || sh.process != p {
+			if sh = s.readShim(p); sh.role == unreadable {
 				continue
 			}
-			s.shimsSeen[p.identity] = sh
+			s.shims[p.identity] = sh
 		}
-		found = append(found, sh)
-	}
-	if len(s.shimsSeen) != len(found) {
-		clear(s.shimsSeen)
-		for _, sh := range found {
-			s.shimsSeen[sh.identity] = sh
+		live[p.identity] = true
+		if sh.role != notShim {
+			found = append(found, sh)
 		}
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].pid < found[j].pid })
+	for id := range s.shims {
+		if !live[id] {
+			delete(s.shims, id)
+		}
+	}
+	slices.SortFunc(found, func(a, b *shim) int { return cmp.Compare(a.pid, b.pid) })
 	return found
 }
 
-func (s *Source) readShim(p *process) (shim, bool) {
-	status, err := s.reader.read(s.config.procPath(p.pid, "status"))
-	if err != nil || !s.believable(status) {
-		return shim{}, false
+// readShim determines the role of a process. A process that is not readable, or has
+// no arguments, is read again by the next snapshot.
+func (s *Source) readShim(p *process) *shim {
+	sh := &shim{process: p}
+	b, err := s.reader.read(s.processes.path(p.pid, "status"))
+	status := procfile.ParseStatus(b)
+	if err != nil || !status.HasUID {
+		return s.later(sh)
 	}
-	if !s.runsShim(p.pid) {
-		return shim{}, false
+	if !s.believable(status) {
+		return sh
 	}
-	argv, err := s.reader.read(s.config.procPath(p.pid, "cmdline"))
+	sh.user = uint32(status.UID)
+	runs, err := s.runsShim(p.pid)
 	if err != nil {
-		return shim{}, false
+		return s.later(sh)
 	}
-	id, namespace, ok := parseShimArgs(argv)
-	return shim{identity: p.identity, comm: p.comm, id: id, namespace: namespace}, ok
+	if !runs {
+		return sh
+	}
+	b, err = s.reader.read(s.processes.path(p.pid, "cmdline"))
+	args := procfile.ParseArguments(b)
+	if err != nil || len(args) == 0 {
+		return s.later(sh)
+	}
+	sh.id, sh.namespace, sh.role = parseShimArgs(args)
+	return sh
 }
 
-// runsShim tells whether the program file is called like a shim, too: comm is
-// the name of the link that started it, and a link to a program that becomes
-// root is anybody's to make. Without root one may not look (proc_pid_exe(5)).
-func (s *Source) runsShim(pid int) bool {
-	program, err := os.Readlink(s.config.procPath(pid, "exe"))
-	if errors.Is(err, fs.ErrPermission) {
-		return true
-	}
-	return err == nil && strings.HasPrefix(filepath.Base(program), shimName)
-}
-
-// believable tells whether /proc/PID/status is that of a process whose real
-// user is root, or Owner, and that lives in no PID namespace below this /proc's
-// (proc_pid_status(5)).
-func (s *Source) believable(status []byte) bool {
-	owned, outer := false, true
-	for _, line := range bytes.Split(status, []byte("\n")) {
-		key, rest, _ := bytes.Cut(line, []byte(":"))
-		switch string(key) {
-		case "Uid":
-			f := bytes.Fields(rest)
-			if len(f) == 4 {
-				uid, ok := number(f[0])
-				owned = ok && (uid == 0 || uid == uint64(s.config.Owner))
-			}
-		case "NSpid":
-			outer = len(bytes.Fields(rest)) == 1
+// later counts an unreadable shim, unless it has exited.
+func (s *Source) later(sh *shim) *shim {
+	sh.role = unreadable
+	b, err := s.reader.read(s.processes.path(sh.pid, "stat"))
+	if err == nil {
+		if is, err := procfile.ParseStat(b, sh.Comm); err == nil && (is.Start != sh.start || (&process{Stat: is}).headless()) {
+			return sh
 		}
 	}
-	return owned && outer
+	if !gone(err) {
+		s.processes.once(&sh.oddStat, source.ReasonProcess)
+	}
+	return sh
 }
 
-// parseShimArgs reads the argv of a shim, separated by NUL. A shim that was
-// called to start or delete another is not running a container.
-func parseShimArgs(argv []byte) (id, namespace string, ok bool) {
-	args := strings.Split(strings.TrimRight(string(argv), "\x00"), "\x00")
+// runsShim reports whether the executable has the name of a shim as well: comm is the
+// name of the link that started it, and any user can link to a setuid program. Without
+// root the executable is not readable (proc_pid_exe(5)).
+func (s *Source) runsShim(pid int) (bool, error) {
+	program, err := os.Readlink(s.processes.path(pid, "exe"))
+	if errors.Is(err, fs.ErrPermission) {
+		return true, nil
+	}
+	return strings.HasPrefix(filepath.Base(program), shimName) || strings.HasPrefix(filepath.Base(program), wrappedShim), err
+}
+
+// believable reports whether the real user of a process is root or Owner, and whether
+// it is in the PID namespace of this /proc.
+func (s *Source) believable(p procfile.Status) bool {
+	return p.HasUID && (p.UID == 0 || p.UID == uint64(s.config.Owner)) && p.PIDSpace <= 1
+}
+
+// parseShimArgs parses the arguments of a shim. A v1 shim has no id but a directory
+// named after it.
+func parseShimArgs(args []string) (id, namespace string, r role) {
+	var folder string
 	for i := 1; i < len(args); i++ {
 		name, val, inline := strings.Cut(strings.TrimPrefix(args[i], "-"), "=")
 		if !strings.HasPrefix(args[i], "-") {
 			if args[i] == "start" || args[i] == "delete" {
-				return "", "", false
+				return "", "", helper
 			}
 			continue
 		}
@@ -126,7 +166,9 @@ func parseShimArgs(argv []byte) (id, namespace string, ok bool) {
 			to = &id
 		case "namespace":
 			to = &namespace
-		case "address", "bundle", "publish-binary", "socket":
+		case "workdir":
+			to = &folder
+		case "address", "bundle", "publish-binary", "socket", "containerd-binary", "runtime-root", "criu":
 			to = new(string)
 		default:
 			continue
@@ -137,90 +179,44 @@ func parseShimArgs(argv []byte) (id, namespace string, ok bool) {
 		}
 		*to = val
 	}
-	return id, namespace, validID(id)
+	if id == "" && folder != "" {
+		id = path.Base(folder)
+	}
+	switch {
+	case namespace == pluginsNamespace:
+		return id, namespace, helper
+	case id == "":
+		return "", namespace, unidentified
+	case !shared.ValidID(id):
+		return id, namespace, notShim
+	}
+	return id, namespace, runsContainer
 }
 
-func validID(id string) bool {
-	if id == "" || len(id) > maxID {
-		return false
+// descend finds the ancestor shim of each process that is not a shim itself.
+func descend(all []*process, shims []*shim, sequence uint64) {
+	for _, sh := range shims {
+		sh.self = sh
+		sh.marked = sequence
 	}
-	for i := 0; i < len(id); i++ {
-		switch b := id[i]; {
-		case b >= '0' && b <= '9', b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b == '_', b == '.', b == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// owners says for each process in all which shim (index into shims) it is a
-// live descendant of; -1: none. A shim itself belongs to no container.
-func owners(all []process, byPID map[int]int, shims []shim) []int {
-	const unknown = -2
-	owner := make([]int, len(all))
-	for i := range owner {
-		owner[i] = unknown
-	}
-	isShim := make(map[int]int, len(shims))
-	for i, sh := range shims {
-		if j, ok := byPID[sh.pid]; ok {
-			isShim[j] = i
-			owner[j] = -1
-		}
-	}
-	var path []int
-	for i := range all {
-		path = path[:0]
-		at, result := i, -1
-		for {
-			if k, ok := isShim[at]; ok && at != i {
-				result = k
+	var climbed []*process
+	for _, p := range all {
+		climbed = climbed[:0]
+		at := p
+		var found *shim
+		for at != nil {
+			if at.marked == sequence {
+				if found = at.under; found == nil && at != p {
+					found = at.self
+				}
 				break
 			}
-			if owner[at] != unknown {
-				result = owner[at]
-				break
-			}
-			path = append(path, at)
-			owner[at] = -1 // a ring of parents, which a racing read can show, ends here
-			next, ok := byPID[all[at].parent]
-			if !ok {
-				break
-			}
-			at = next
+			at.marked = sequence // ends a cycle of parents, which a racing read can show
+			climbed = append(climbed, at)
+			at = at.parent
 		}
-		for _, j := range path {
-			owner[j] = result
+		for _, each := range climbed {
+			each.under = found
 		}
 	}
-	return owner
-}
-
-// membersOf turns the owners of processes round: of each shim, its processes.
-func membersOf(owner []int, shims int) [][]int {
-	count := make([]int, shims)
-	total := 0
-	for _, o := range owner {
-		if o >= 0 {
-			count[o]++
-			total++
-		}
-	}
-	members, room := make([][]int, shims), make([]int, total)
-	for i, n := range count {
-		members[i], room = room[:0:n], room[n:]
-	}
-	for i, o := range owner {
-		if o >= 0 {
-			members[o] = append(members[o], i)
-		}
-	}
-	return members
-}
-
-// describe puts what the shim says into a container.
-func (sh *shim) describe(c *source.Container) {
-	c.ID, c.Namespace, c.ProcessName = sh.id, sh.namespace, sh.comm
-	c.Set(source.PID, uint64(sh.pid))
 }

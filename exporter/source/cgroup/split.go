@@ -1,13 +1,13 @@
 package cgroup
 
-// split divides CPU time into user and system. The total is exact, what the
-// kernel says of the two modes is partly sampled at timer ticks and need not
-// add up to it: they are scaled, and neither ever falls.
+// split divides CPU time into user and system. The total is exact, while the two modes
+// are partly sampled at timer ticks and need not add up to it: they are scaled, and
+// neither decreases.
 type split struct {
 	user, system uint64
 }
 
-// update takes the total and the two parts as they were read, in ns.
+// update takes the total and the two modes as read, in ns.
 func (s *split) update(total, user, system uint64) (uint64, uint64) {
 	if total < s.user+s.system {
 		return s.user, s.system

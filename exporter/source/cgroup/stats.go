@@ -1,23 +1,21 @@
 package cgroup
 
 import (
-	"bytes"
-	"time"
-
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/cgroupfile"
 )
 
-// unlimited is above what any v1 memory limit in use is: the kernel writes
-// "no limit" as the largest multiple of a page in 63 bits.
-const unlimited = 1 << 62
-
-// The files of a container's cgroups that are read at each snapshot.
+// The files of a container's cgroups read by each snapshot.
 const (
 	cpuStatV2 = iota
 	cpuacctUsage
 	cpuacctUser
 	cpuacctSystem
+	cpuacctStat
 	cpuStatV1
+	cpuQuotaV1
+	cpuPeriodV1
+	cpuMax
 	memoryUsage
 	memoryLimit
 	memoryStatV1
@@ -37,286 +35,243 @@ const (
 	numFiles
 )
 
-// files are those of the container's own cgroups; one that it cannot have has
-// no path.
-func (p place) files() (files [numFiles]file) {
-	in := func(dir string, names map[int]string) {
-		if dir == "" {
-			return
-		}
-		for i, name := range names {
-			files[i].path = dir + "/" + name
-		}
-	}
-	in(p.cpuacct, map[int]string{cpuacctUsage: "cpuacct.usage", cpuacctUser: "cpuacct.usage_user", cpuacctSystem: "cpuacct.usage_sys"})
-	in(p.cpu, map[int]string{cpuStatV1: "cpu.stat"})
-	in(p.memory, map[int]string{memoryUsage: "memory.usage_in_bytes", memoryLimit: "memory.limit_in_bytes",
-		memoryStatV1: "memory.stat", memoryOOM: "memory.oom_control"})
-	in(p.blkio, map[int]string{blkioRecursive: "blkio.throttle.io_service_bytes_recursive", blkioOwn: "blkio.throttle.io_service_bytes"})
-	in(p.v2, map[int]string{cpuStatV2: "cpu.stat", pressureCPU: "cpu.pressure", pressureMemory: "memory.pressure", pressureIO: "io.pressure"})
-	if p.memory == "" {
-		in(p.v2, map[int]string{memoryCurrent: "memory.current", memoryMax: "memory.max", memorySwap: "memory.swap.current",
-			memoryStatV2: "memory.stat", memoryEvents: "memory.events"})
-	}
-	if p.blkio == "" {
-		in(p.v2, map[int]string{ioStat: "io.stat"})
-	}
-	return files
+// files holds each file once per cgroup of the container.
+type files [numFiles][]file
+
+// statFiles maps each file to its controller.
+var statFiles = [numFiles]struct {
+	controller int
+	name       string
+}{
+	cpuStatV2:      {unified, "cpu.stat"},
+	cpuacctUsage:   {cpuacct, "cpuacct.usage"},
+	cpuacctUser:    {cpuacct, "cpuacct.usage_user"},
+	cpuacctSystem:  {cpuacct, "cpuacct.usage_sys"},
+	cpuacctStat:    {cpuacct, "cpuacct.stat"},
+	cpuStatV1:      {cpu, "cpu.stat"},
+	cpuQuotaV1:     {cpu, "cpu.cfs_quota_us"},
+	cpuPeriodV1:    {cpu, "cpu.cfs_period_us"},
+	cpuMax:         {unified, "cpu.max"},
+	memoryUsage:    {memory, "memory.usage_in_bytes"},
+	memoryLimit:    {memory, "memory.limit_in_bytes"},
+	memoryStatV1:   {memory, "memory.stat"},
+	memoryOOM:      {memory, "memory.oom_control"},
+	memoryCurrent:  {unified, "memory.current"},
+	memoryMax:      {unified, "memory.max"},
+	memorySwap:     {unified, "memory.swap.current"},
+	memoryStatV2:   {unified, "memory.stat"},
+	memoryEvents:   {unified, "memory.events"},
+	pressureCPU:    {unified, "cpu.pressure"},
+	pressureMemory: {unified, "memory.pressure"},
+	pressureIO:     {unified, "io.pressure"},
+	blkioRecursive: {blkio, "blkio.throttle.io_service_bytes_recursive"},
+	blkioOwn:       {blkio, "blkio.throttle.io_service_bytes"},
+	ioStat:         {unified, "io.stat"},
 }
 
-// text is the content of one of a container's files; false if it has none or it
-// cannot be read.
-func (s *Source) text(st *state, which int) ([]byte, bool) {
-	if st.shared || st.files[which].path == "" {
-		return nil, false
-	}
-	b, err := s.reader.again(&st.files[which])
-	return b, err == nil
-}
-
-// usage reads the CPU time of a container, of all containers before anything
-// else is read of one: what happens afterwards shows in that of the next
-// snapshot.
-func (s *Source) usage(st *state, now time.Duration) {
-	var c source.Container
-	s.cpuTime(st, &c)
-	st.rest.begin(&c, now, now-time.Duration(st.started) < creation)
-	st.rest.cpu.take(&c, s.sequence, st.shared)
-}
-
-// cpuTime reads the CPU time of the container's own cgroups.
-func (s *Source) cpuTime(st *state, c *source.Container) {
-	s.cpuV2(st, c)
-	if _, ok := c.Get(source.CPU); !ok {
-		s.cpuV1(st, c)
-	}
-}
-
-// cgroupStats reads what else the container's own cgroups say. A file that
-// cannot be read leaves its fields unknown.
-func (s *Source) cgroupStats(st *state, c *source.Container, now time.Duration) {
-	if !st.shared {
-		c.Cgroup = st.place.path
-	}
-	if st.rest.resting {
-		st.rest.tell(c, source.CPUUser, source.CPUSystem, source.CPUThrottled, source.OOMKills)
-	} else {
-		if _, ok := c.Get(source.CPUUser); !ok {
-			s.cpuPartsV1(st, c)
-		}
-		if b, ok := s.text(st, cpuStatV1); ok {
-			setThrottled(c, b)
-		}
-		for _, which := range [...]int{memoryOOM, memoryEvents} {
-			if b, ok := s.text(st, which); ok {
-				setValue(c, source.OOMKills, b, "oom_kill", 1)
+// files lists the files of the container's own cgroups. A controller is either in a
+// v1 or in the v2 hierarchy, so its files exist in one of them.
+func (p *place) files() (f files) {
+	for which, of := range statFiles {
+		switch which {
+		case memoryCurrent, memoryMax, memorySwap, memoryStatV2, memoryEvents:
+			if len(p.dirs[memory]) > 0 {
+				continue
+			}
+		case cpuMax:
+			if len(p.dirs[cpu]) > 0 {
+				continue
+			}
+		case ioStat:
+			if len(p.dirs[blkio]) > 0 {
+				continue
 			}
 		}
-	}
-	if st.rest.full {
-		s.limit(st, c)
-	} else {
-		st.rest.tell(c, source.MemoryLimit)
-	}
-	s.memory(st, c)
-	s.pressure(st, pressureCPU, source.PressureCPU, c)
-	s.stalls(st, c, now)
-}
-
-// cpuV1 reads cpuacct (Documentation/admin-guide/cgroup-v1/cpuacct.rst).
-func (s *Source) cpuV1(st *state, c *source.Container) {
-	total, ok := s.single(st, cpuacctUsage)
-	if !ok {
-		return
-	}
-	c.CPUSource = "cgroup"
-	c.Set(source.CPU, total)
-}
-
-// cpuPartsV1 reads the two parts of the same.
-func (s *Source) cpuPartsV1(st *state, c *source.Container) {
-	user, okUser := s.single(st, cpuacctUser)
-	system, okSystem := s.single(st, cpuacctSystem)
-	if okUser && okSystem {
-		c.Set(source.CPUUser, user)
-		c.Set(source.CPUSystem, system)
-	}
-}
-
-// cpuV2 reads cpu.stat (Documentation/admin-guide/cgroup-v2.rst), which every
-// v2 cgroup has, the cpu controller enabled or not.
-func (s *Source) cpuV2(st *state, c *source.Container) {
-	b, ok := s.text(st, cpuStatV2)
-	if !ok || !setValue(c, source.CPU, b, "usage_usec", 1000) {
-		return
-	}
-	c.CPUSource = "cgroup"
-	setValue(c, source.CPUUser, b, "user_usec", 1000)
-	setValue(c, source.CPUSystem, b, "system_usec", 1000)
-	setThrottled(c, b)
-}
-
-func setThrottled(c *source.Container, b []byte) {
-	if v, ok := throttledTime(b); ok {
-		c.Set(source.CPUThrottled, v)
-	}
-}
-
-// throttledTime finds in a cpu.stat how long the CPU limit kept the cgroup from
-// running, in ns: version 2 tells µs, version 1 (scheduler/sched-bwc.rst) ns.
-func throttledTime(b []byte) (uint64, bool) {
-	if v, ok := value(b, "throttled_usec"); ok {
-		return v * 1000, true
-	}
-	return value(b, "throttled_time")
-}
-
-// limit reads the most memory that the container may have, which only an order
-// from outside changes. Version 1 writes a huge number for none, 2 a word.
-func (s *Source) limit(st *state, c *source.Container) {
-	for _, which := range [...]int{memoryLimit, memoryMax} {
-		if v, ok := s.single(st, which); ok && v < unlimited {
-			c.Set(source.MemoryLimit, v/1024)
+		for _, dir := range p.dirs[of.controller] {
+			f[which] = append(f[which], file{path: dir + "/" + of.name})
 		}
 	}
+	return f
 }
 
-// memory reads the memory controller (cgroup-v1/memory.rst, cgroup-v2.rst). The
-// "total_" lines of memory.stat of version 1 include the cgroups below. Of a
-// container that rests and has as much memory as before nothing was taken, or
-// swapped out: memory.stat, the dearest file of all, is left alone then.
-func (s *Source) memory(st *state, c *source.Container) {
-	for _, which := range [...]int{memoryUsage, memoryCurrent} {
-		if v, ok := s.single(st, which); ok {
-			c.Set(source.MemoryCgroup, v/1024)
+// each reads one file in each cgroup of the container. It returns false if there is
+// none, or one of them is not readable or not parsable.
+func (s *Source) each(c *container, which int, take func([]byte) bool) bool {
+	files := c.files[which]
+	if c.shared || len(files) == 0 {
+		return false
+	}
+	for i := range files {
+		b, err := s.reader.again(&files[i])
+		if err != nil {
+			if !gone(err) && !unsupported(err) {
+				s.skipLines(1)
+			}
+			return false
+		}
+		if !take(b) {
+			return false
 		}
 	}
-	if st.rest.resting && st.rest.same(c, source.MemoryCgroup) {
-		st.rest.tell(c, source.MemoryInactiveFile, source.Swap)
-		return
-	}
-	if b, ok := s.text(st, memoryStatV1); ok {
-		setKilobytes(c, source.MemoryInactiveFile, b, "total_inactive_file")
-		setKilobytes(c, source.Swap, b, "total_swap")
-	}
-	if v, ok := s.single(st, memorySwap); ok {
-		c.Set(source.Swap, v/1024)
-	}
-	if b, ok := s.text(st, memoryStatV2); ok {
-		setKilobytes(c, source.MemoryInactiveFile, b, "inactive_file")
-	}
+	return true
 }
 
-// stalls reads how long tasks waited for memory and for storage. To begin to
-// wait for either a task has to run, other than for a CPU: while the container
-// rests, the totals can only grow if they did so since it stopped.
-func (s *Source) stalls(st *state, c *source.Container, now time.Duration) {
-	r := &st.rest
-	if r.resting && r.calm {
-		r.tell(c, source.PressureMemory, source.PressureIO)
-		return
-	}
-	s.pressure(st, pressureMemory, source.PressureMemory, c)
-	s.pressure(st, pressureIO, source.PressureIO, c)
-	if !r.resting || !r.same(c, source.PressureMemory) || !r.same(c, source.PressureIO) {
-		r.waitingAt = now
-	}
-	r.calm = now-r.waitingAt >= stallTime
+// parser reads one number; found is false if the file has no such number.
+type parser func([]byte) (v uint64, found, ok bool)
+
+// amount is a sum over the cgroups of a container, unknown if it is unknown in one
+// of them.
+type amount struct {
+	parse parser
+	v     uint64
+	ok    bool
 }
 
-// pressure reads the total of the line "some", in µs (accounting/psi.rst).
-func (s *Source) pressure(st *state, which int, f source.Field, c *source.Container) {
-	b, ok := s.text(st, which)
-	if !ok || !bytes.HasPrefix(b, []byte("some ")) {
-		return
+// read reads numbers from one of a container's files. It returns false if the file
+// is not readable; numbers that it lacks are unknown.
+func (s *Source) read(c *container, which int, amounts ...*amount) bool {
+	for _, a := range amounts {
+		a.v, a.ok = 0, true
 	}
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	i := bytes.LastIndex(line, []byte("total="))
-	if i < 0 {
-		return
-	}
-	if v, ok := number(line[i+len("total="):]); ok {
-		c.Set(f, v*1000)
-	}
-}
-
-// storage reads the bytes that the block layer moved for the container: io.stat
-// of v2, or the throttling statistics of v1. ok is false where neither tells.
-func (s *Source) storage(st *state) (read, written uint64, ok bool) {
-	for _, which := range [...]int{blkioRecursive, blkioOwn} {
-		if b, ok := s.text(st, which); ok {
-			read, written = parseBlkio(b)
-			return read, written, true
+	ok := s.each(c, which, func(b []byte) bool {
+		for _, a := range amounts {
+			v, found, ok := a.parse(b)
+			if found && !ok {
+				s.skipLines(1)
+			}
+			a.v, a.ok = sum(a.v, v), a.ok && ok
 		}
-	}
-	if b, ok := s.text(st, ioStat); ok {
-		read, written = parseIOStat(b)
-		return read, written, true
-	}
-	return 0, 0, false
-}
-
-// parseBlkio sums lines such as "8:0 Read 4096" over all devices.
-func parseBlkio(b []byte) (read, written uint64) {
-	for _, line := range bytes.Split(b, []byte("\n")) {
-		f := bytes.Fields(line)
-		if len(f) != 3 {
-			continue
-		}
-		v, ok := number(f[2])
-		if !ok {
-			continue
-		}
-		switch string(f[1]) {
-		case "Read":
-			read += v
-		case "Write":
-			written += v
-		}
-	}
-	return read, written
-}
-
-// parseIOStat sums lines such as "8:0 rbytes=4096 wbytes=0 …" over all devices.
-func parseIOStat(b []byte) (read, written uint64) {
-	for _, word := range bytes.Fields(b) {
-		key, val, ok := bytes.Cut(word, []byte("="))
-		if !ok {
-			continue
-		}
-		v, ok := number(val)
-		if !ok {
-			continue
-		}
-		switch string(key) {
-		case "rbytes":
-			read += v
-		case "wbytes":
-			written += v
-		}
-	}
-	return read, written
-}
-
-// single reads a file of one number.
-func (s *Source) single(st *state, which int) (uint64, bool) {
-	b, ok := s.text(st, which)
-	if !ok {
-		return 0, false
-	}
-	return number(bytes.TrimSpace(b))
-}
-
-func setValue(c *source.Container, f source.Field, b []byte, key string, times uint64) bool {
-	v, ok := value(b, key)
-	if ok {
-		c.Set(f, v*times)
+		return true
+	})
+	for _, a := range amounts {
+		a.ok = a.ok && ok
 	}
 	return ok
 }
 
-func setKilobytes(c *source.Container, f source.Field, b []byte, key string) {
-	if v, ok := value(b, key); ok {
-		c.Set(f, v/1024)
+func (s *Source) skipLines(n int) { s.faults.skip(source.ReasonLine, n) }
+
+// number parses a file with a single number.
+func number(b []byte) (v uint64, found, ok bool) {
+	v, ok = cgroupfile.Number(b)
+	return v, true, ok
+}
+
+// waited parses a PSI file.
+func waited(b []byte) (v uint64, found, ok bool) {
+	v, ok = cgroupfile.Waited(b)
+	return v, true, ok
+}
+
+// keyed parses the number after a key.
+func keyed(key string, unit uint64) parser {
+	return func(b []byte) (uint64, bool, bool) { return cgroupfile.Value(b, key, unit) }
+}
+
+// cpuTime is CPU time in ns and its origin.
+type cpuTime struct {
+	origin              string
+	total, user, system uint64
+	parts               bool // user and system are known
+}
+
+// fillCPUStat reads cpu.stat. Every v2 cgroup has one, even without the cpu
+// controller; in a v1 hierarchy only the controller has one.
+func (s *Source) fillCPUStat(c *container, out *source.Container) (t cpuTime, ok bool) {
+	throttled := amount{parse: cgroupfile.Throttled}
+	periods, throttledPeriods := amount{parse: keyed("nr_periods", 1)}, amount{parse: keyed("nr_throttled", 1)}
+	setBandwidth := func(origin string) {
+		if throttled.ok && periods.ok && throttledPeriods.ok {
+			c.count(out, source.CPUThrottled, origin, throttled.v)
+			c.count(out, source.CPUPeriods, origin, periods.v)
+			c.count(out, source.CPUThrottledPeriods, origin, throttledPeriods.v)
+		}
+	}
+	total, user, system := amount{parse: keyed("usage_usec", 1000)}, amount{parse: keyed("user_usec", 1000)}, amount{parse: keyed("system_usec", 1000)}
+	if s.read(c, cpuStatV2, &total, &user, &system, &throttled, &periods, &throttledPeriods) {
+		setBandwidth(c.origins[unified])
+	}
+	if s.read(c, cpuStatV1, &throttled, &periods, &throttledPeriods) {
+		setBandwidth(c.origins[cpu])
+	}
+	return cpuTime{c.origins[unified], total.v, user.v, system.v, user.ok && system.ok}, total.ok
+}
+
+// cpuacctTime reads cpuacct (v1); user and system are in ticks on old kernels.
+func (s *Source) cpuacctTime(c *container) (t cpuTime, ok bool) {
+	total, user, system := amount{parse: number}, amount{parse: number}, amount{parse: number}
+	if !s.read(c, cpuacctUsage, &total) || !total.ok {
+		return cpuTime{}, false
+	}
+	if !s.read(c, cpuacctUser, &user) || !s.read(c, cpuacctSystem, &system) { // Linux before 4.7
+		user.parse, system.parse = keyed("user", tickNS), keyed("system", tickNS)
+		s.read(c, cpuacctStat, &user, &system)
+	}
+	return cpuTime{c.origins[cpuacct], total.v, user.v, system.v, user.ok && system.ok}, true
+}
+
+// fillMemory fills in the memory controller's numbers. The v1 keys total_* include
+// child cgroups, as v2 always does.
+func (s *Source) fillMemory(c *container, out *source.Container) {
+	kilobytes := func(f source.Field, a *amount) {
+		if a.ok {
+			out.Set(f, a.v/1024)
+		}
+	}
+	use, swap, inactive, kills := amount{parse: number}, amount{parse: number}, amount{}, amount{parse: keyed("oom_kill", 1)}
+	if len(c.files[memoryUsage]) > 0 {
+		inactive.parse, swap.parse = keyed("total_inactive_file", 1), keyed("total_swap", 1)
+		s.read(c, memoryUsage, &use)
+		s.read(c, memoryStatV1, &inactive, &swap)
+		s.read(c, memoryOOM, &kills)
+	} else {
+		inactive.parse = keyed("inactive_file", 1)
+		s.read(c, memoryCurrent, &use)
+		s.read(c, memoryStatV2, &inactive)
+		s.read(c, memorySwap, &swap)
+		s.read(c, memoryEvents, &kills)
+	}
+	kilobytes(source.MemoryCgroup, &use)
+	kilobytes(source.MemoryInactiveFile, &inactive)
+	kilobytes(source.Swap, &swap)
+	if kills.ok {
+		c.count(out, source.OOMKills, c.memoryOrigin(), kills.v)
+	}
+	s.fillMemoryLimit(c, out)
+	s.fillCPULimit(c, out)
+}
+
+// fillMemoryLimit fills in the memory limit. With several cgroups each one must
+// have a limit.
+func (s *Source) fillMemoryLimit(c *container, out *source.Container) {
+	all := true
+	limit := amount{parse: func(b []byte) (uint64, bool, bool) {
+		v, limited, ok := cgroupfile.Limit(b)
+		all = all && limited
+		return v, true, ok
+	}}
+	which := memoryMax
+	if len(c.files[memoryLimit]) > 0 {
+		which = memoryLimit
+	}
+	if s.read(c, which, &limit); limit.ok && all {
+		out.Set(source.MemoryLimit, limit.v/1024)
+	}
+}
+
+// fillPressure fills in the pressure stall times. They cannot be added up over
+// several cgroups: the times may overlap.
+func (s *Source) fillPressure(c *container, out *source.Container) {
+	if len(c.place.dirs[unified]) != 1 {
+		return
+	}
+	for _, of := range [...]struct {
+		which int
+		field source.Field
+	}{{pressureCPU, source.PressureCPU}, {pressureMemory, source.PressureMemory}, {pressureIO, source.PressureIO}} {
+		total := amount{parse: waited}
+		if s.read(c, of.which, &total); total.ok {
+			c.count(out, of.field, c.origins[unified], total.v)
+		}
 	}
 }

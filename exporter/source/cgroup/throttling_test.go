@@ -7,14 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
-	"github.com/estiba/estiba/exporter/source/cgroup/tree"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
 )
 
-// module stands for the kernel module: what the test lets it say.
+// module is a fake kernel module.
 type module struct {
 	snapshot *source.Snapshot
 	err      error
@@ -23,15 +24,15 @@ type module struct {
 func (*module) Name() string                                         { return source.Kmod }
 func (m *module) Snapshot(context.Context) (*source.Snapshot, error) { return m.snapshot, m.err }
 
-// copyOf makes a document of the module out of one of the cgroup source: without
-// throttling, and on a host without v2 without cgroups.
+// copyOf converts a snapshot of the cgroup source to one of the module: without a CPU
+// limit, and without cgroups on a host without v2.
 func copyOf(s *source.Snapshot, v2 bool) *source.Snapshot {
 	m := &source.Snapshot{Source: source.Kmod, Host: s.Host}
 	for i := range s.Containers {
 		from := &s.Containers[i]
 		c := source.Container{ID: from.ID, Namespace: from.Namespace, Cgroup: from.Cgroup, CPUSource: from.CPUSource}
 		for f := range source.NumFields {
-			if v, ok := from.Get(source.Field(f)); ok && source.Field(f) != source.CPUThrottled {
+			if v, ok := from.Get(source.Field(f)); ok && !slices.Contains(limitFields, source.Field(f)) {
 				c.Set(source.Field(f), v)
 			}
 		}
@@ -43,41 +44,59 @@ func copyOf(s *source.Snapshot, v2 bool) *source.Snapshot {
 	return m
 }
 
-func throttledIn(t *testing.T, s source.Source) (values []string) {
+// limitFields returns the fields of a CPU limit.
+var limitFields = []source.Field{source.CPUThrottled, source.CPUPeriods, source.CPUThrottledPeriods, source.CPUQuota, source.CPUPeriod}
+
+func throttledIn(t *testing.T, s source.Source) []string {
+	t.Helper()
+	return fieldsIn(t, s, source.CPUThrottled)
+}
+
+// fieldsIn returns some fields of each container of a snapshot.
+func fieldsIn(t *testing.T, s source.Source, fields ...source.Field) (values []string) {
 	t.Helper()
 	snap, err := s.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range snap.Containers {
-		text := "not known"
-		if v, ok := snap.Containers[i].Get(source.CPUThrottled); ok {
-			text = fmt.Sprint(v)
-		}
-		values = append(values, text)
+		values = append(values, fieldsOf(&snap.Containers[i], fields...))
 	}
 	return values
 }
 
-// TestThrottlingLayouts: in each layout the same as the cgroup source tells, but
-// for pods where there is no v2 hierarchy.
+func fieldsOf(c *source.Container, fields ...source.Field) string {
+	var all []string
+	for _, f := range fields {
+		text := "not known"
+		if v, ok := c.Get(f); ok {
+			text = fmt.Sprint(v)
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestThrottlingLayouts: in each layout the result equals the cgroup source.
 func TestThrottlingLayouts(t *testing.T) {
 	known := 0
-	for name, layout := range tree.Layouts() {
+	for name, layout := range hosttree.Layouts() {
 		t.Run(name, func(t *testing.T) {
-			tr := newTree(t, name, tree.Numbered(0), tree.Numbered(1))
+			tr := newTree(t, name, hosttree.Numbered(0), hosttree.Numbered(1))
 			s := onTree(t, tr, func(c *Config) { c.Owner = layout.ShimUID })
-			want := throttledIn(t, s)
-			if name == "kubernetes-cgroupfs" {
-				want = []string{"not known", "not known"}
-			}
+			want := fieldsIn(t, s, limitFields...)
+			const nothing = "not known not known not known not known not known"
 			m := &module{snapshot: copyOf(snapshot(t, s), layout.V2)}
 			th := NewThrottling(m, Config{ProcFS: tr.Proc, CgroupFS: tr.Cgroup})
-			if got := throttledIn(t, th); !slices.Equal(got, want) {
-				t.Errorf("%v, the cgroup source tells %v", got, want)
+			if got := fieldsIn(t, th, limitFields...); !slices.Equal(got, want) {
+				t.Errorf("%v, the cgroup source has %v", got, want)
 			}
-			if want[0] != "not known" {
+			switch want[0] {
+			case "123456789 10 2 150000000 100000000", "123456000 10 2 150000000 100000000":
 				known++
+			case nothing:
+			default:
+				t.Errorf("values: %v", want)
 			}
 		})
 	}
@@ -86,29 +105,29 @@ func TestThrottlingLayouts(t *testing.T) {
 	}
 }
 
-// limited is a container of which the module tells, with a clock.
+// limited is a container of the module with a clock.
 type limited struct {
 	*watched
 	m     *module
 	th    *Throttling
 	boot  time.Duration
-	opens int
+	opens map[string]int
 }
 
 func newLimited(t *testing.T) *limited {
 	t.Helper()
-	l := &limited{watched: watch(t, "v2-systemd"), boot: now}
+	l := &limited{watched: watch(t, "v2-systemd"), boot: now, opens: map[string]int{}}
 	l.m = &module{snapshot: copyOf(snapshot(t, l.s), true)}
 	l.s.Release()
 	l.th = NewThrottling(l.m, Config{ProcFS: l.tree.Proc, CgroupFS: l.tree.Cgroup})
-	l.th.reader.opening = func(string) { l.opens++ }
+	l.th.reader.opening = func(path string) { l.opens[filepath.Base(path)]++ }
 	t.Cleanup(func() { l.th.round++; l.th.forget() })
 	return l
 }
 
 func (l *limited) container() *source.Container { return &l.m.snapshot.Containers[0] }
 
-// after lets time pass, in which the container runs or not, and gives what is told.
+// after advances the clock, with or without CPU usage, and returns the fields.
 func (l *limited) after(d time.Duration, runs bool) string {
 	l.t.Helper()
 	l.boot += d
@@ -135,8 +154,8 @@ func (l *limited) is(what, got, want string) {
 	}
 }
 
-// TestThrottling: of a container with a limit the file is read whenever it ran, and
-// stays open.
+// TestThrottling: with a limit the file is read whenever the container ran, and stays
+// open.
 func TestThrottling(t *testing.T) {
 	l := newLimited(t)
 	l.is("first", l.after(0, false), "123456000")
@@ -147,8 +166,8 @@ func TestThrottling(t *testing.T) {
 		l.throttle(fmt.Sprint(200000+i), fmt.Sprint(200001+i))
 		l.is("it runs", l.after(5*time.Second, true), fmt.Sprint(200001+i, "000"))
 	}
-	if l.opens != 1 {
-		t.Errorf("cpu.stat was opened %d times, want once", l.opens)
+	if n := l.opens["cpu.stat"]; n != 1 {
+		t.Errorf("cpu.stat was opened %d times, want once", n)
 	}
 	l.throttle("200020", "100")
 	l.is("the file counts anew", l.after(5*time.Second, true), "200020000")
@@ -167,8 +186,8 @@ func TestThrottling(t *testing.T) {
 	}
 }
 
-// TestThrottlingWithoutLimit: of one without a limit the file is read each 30 s, if
-// it ran.
+// TestThrottlingWithoutLimit: without a limit the file is read every 30 s in which the
+// container ran.
 func TestThrottlingWithoutLimit(t *testing.T) {
 	l := newLimited(t)
 	l.replace("v2/cpu.stat", "nr_periods 10", "nr_periods 0")
@@ -176,7 +195,7 @@ func TestThrottlingWithoutLimit(t *testing.T) {
 	for range 8 {
 		l.is("no limit", l.after(5*time.Second, true), "0")
 	}
-	// The file was read last when it had been known for 25 s.
+	// The last read was after 25 s.
 	l.replace("v2/cpu.stat", "nr_periods 0", "nr_periods 1")
 	l.throttle("0", "7")
 	l.is("read 15 s ago", l.after(5*time.Second, true), "0")
@@ -186,7 +205,39 @@ func TestThrottlingWithoutLimit(t *testing.T) {
 	l.is("from then on", l.after(time.Second, true), "8000")
 }
 
-// TestThrottlingOfAnother: a cgroup that is no container's own, or of a later run.
+// TestCPULimit: a changed limit shows after at most 30 s in which the container runs, and
+// a new one with its first period.
+func TestCPULimit(t *testing.T) {
+	l := newLimited(t)
+	is := func(what string, d time.Duration, runs bool, want string) {
+		t.Helper()
+		l.after(d, runs)
+		if got := fieldsOf(l.container(), source.CPUQuota, source.CPUPeriod); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	is("first", 0, false, "150000000 100000000")
+	l.replace("v2/cpu.max", "150000", "250000")
+	is("read 5 s ago", 5*time.Second, true, "150000000 100000000")
+	is("it did not run", time.Hour, false, "150000000 100000000")
+	is("it ran", time.Second, true, "250000000 100000000")
+	l.replace("v2/cpu.max", "250000 100000", "max 50000")
+	is("unlimited", 30*time.Second, true, "not known 50000000")
+	if n := l.opens["cpu.max"]; n != 3 {
+		t.Errorf("cpu.max was opened %d times, want 3", n)
+	}
+
+	l = newLimited(t)
+	l.replace("v2/cpu.max", "150000", "max")
+	l.replace("v2/cpu.stat", "nr_periods 10", "nr_periods 0")
+	is("no limit", 0, true, "not known 100000000")
+	l.replace("v2/cpu.max", "max", "5000")
+	is("not looked at yet", 5*time.Second, true, "not known 100000000")
+	l.replace("v2/cpu.stat", "nr_periods 0", "nr_periods 1")
+	is("its first period", 5*time.Second, true, "5000000 100000000")
+}
+
+// TestThrottlingOfAnother: a cgroup of another container, or of a later life.
 func TestThrottlingOfAnother(t *testing.T) {
 	l := newLimited(t)
 	l.is("its own", l.after(0, true), "123456000")
@@ -210,7 +261,7 @@ func TestThrottlingOfAnother(t *testing.T) {
 	l.is("a seed document", throttledIn(t, l.th)[0], "not known")
 }
 
-// TestThrottlingWithoutModule: nothing stays open, and the module's error is told.
+// TestThrottlingWithoutModule: no file stays open, and the module's error is returned.
 func TestThrottlingWithoutModule(t *testing.T) {
 	l := newLimited(t)
 	l.is("with the module", l.after(0, true), "123456000")
@@ -226,7 +277,7 @@ func TestThrottlingWithoutModule(t *testing.T) {
 	}
 }
 
-// TestThrottlingUnreadable: what cannot be read, or says nothing, is not known.
+// TestThrottlingUnreadable: unreadable or empty files are unknown.
 func TestThrottlingUnreadable(t *testing.T) {
 	for name, change := range map[string]func(file string) error{
 		"no such file": os.Remove,
@@ -248,5 +299,42 @@ func TestThrottlingUnreadable(t *testing.T) {
 				l.is(name, l.after(5*time.Second, true), "not known")
 			}
 		})
+	}
+}
+
+// TestThrottlingNamespace: a cgroup namespace is detected from two containers, or from a
+// shim: a single process can be in any cgroup, and all others would lose theirs.
+func TestThrottlingNamespace(t *testing.T) {
+	docker := func(c hosttree.Container) string { return "/docker/" + c.ID }
+	for _, tt := range []struct {
+		name    string
+		at      func(h *host)
+		private bool
+		known   []bool
+	}{
+		{"one container", func(h *host) { h.move("/.."+docker(h.a), "all", h.a.Processes...) }, false, []bool{true, true}},
+		{"one container, to nowhere", func(h *host) { h.move("/../x", "all", h.a.Processes...) }, false, []bool{false, true}},
+		{"both", func(h *host) {
+			h.move("/.."+docker(h.a), "all", h.a.Processes...)
+			h.move("/.."+docker(h.b), "all", h.b.Processes...)
+		}, true, []bool{true, true}},
+		{"one container, and its shim", func(h *host) {
+			h.move("/..", "all", h.a.ShimPID)
+			h.move("/.."+docker(h.a), "all", h.a.Processes...)
+		}, true, []bool{true, true}},
+	} {
+		h := &host{t: t, a: hosttree.Numbered(0), b: hosttree.Numbered(1)}
+		h.Tree = newTree(t, "v1-cgroupfs", h.a, h.b)
+		m := &module{snapshot: copyOf(snapshot(t, onTree(t, h.Tree)), false)}
+		tt.at(h)
+		th := NewThrottling(m, Config{ProcFS: h.Proc, CgroupFS: h.Cgroup})
+		for i, got := range throttledIn(t, th) {
+			if (got != "not known") != tt.known[i] {
+				t.Errorf("%s: container %d: throttled %s, want it known: %t", tt.name, i, got, tt.known[i])
+			}
+		}
+		if th.hierarchies.private != tt.private {
+			t.Errorf("%s: a namespace of its own: %t, want %t", tt.name, th.hierarchies.private, tt.private)
+		}
 	}
 }

@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// minWindow is the shortest time that a CPU percentage is taken over.
+// minWindow is the shortest window of a CPU percentage.
 const minWindow = time.Second
 
-// window turns a CPU counter into a percentage over completed windows. The
-// window is closed by the first sample that comes at least minWindow after it
-// was opened; samples in between, those of a second reader for instance, tell
-// the last completed one again. The source takes a sample of its own when no
-// reader came for a while (see Source.Run), so that no window gets long.
+// window turns a CPU counter into a percentage over completed windows. The first
+// sample at least minWindow after the start completes a window; earlier samples, for
+// instance of a second Prometheus, repeat the last completed one. Source.Run takes
+// samples between scrapes, so that no window gets long.
 type window struct {
 	openedAt time.Duration // boot clock
 	opened   uint64        // counter then, ns
@@ -20,9 +19,8 @@ type window struct {
 	percent  uint64        // of it, in hundredths
 }
 
-// sample takes the counter at the time now. started is the container's own
-// start: one younger than its first window is measured since then. ok is
-// false while nothing can be said.
+// sample takes the counter at the time now. A container younger than its first window
+// is measured since its start. ok is false while there is no percentage.
 func (w *window) sample(now time.Duration, cpu uint64, started time.Duration) (percent uint64, length time.Duration, ok bool) {
 	switch {
 	case w.openedAt == 0:
@@ -44,12 +42,12 @@ func (w *window) sample(now time.Duration, cpu uint64, started time.Duration) (p
 	return w.percent, w.length, true
 }
 
-// hundredths is cpu ns in length as hundredths of a percent of one core.
+// hundredths returns cpu ns per length in hundredths of a percent of one core.
 func hundredths(cpu uint64, length time.Duration) uint64 {
 	return uint64(float64(cpu)/float64(length)*10000 + 0.5)
 }
 
-// WaitWindow waits until a window that is open now can be completed.
+// WaitWindow waits until the current window can be completed.
 func WaitWindow(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

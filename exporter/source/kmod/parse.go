@@ -1,23 +1,21 @@
-// Package kmod reads the document that the kernel module writes to
-// /proc/estiba, and writes such documents. kmod/schema/v1.json describes the
-// format.
+// Package kmod reads and writes the kernel module's document, /proc/estiba. Its format
+// is kmod/schema/v1.json.
 package kmod
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/internal/jsonscan"
 )
 
-// Schema is the version of the format that this package knows.
+// Schema is the supported version of the format.
 const Schema = "1"
 
-// maxID is the longest container id that is believed.
-const maxID = 128
-
-// rowKeys are the keys of a container in the order in which the module writes
-// them: field is set for numbers, text for the others.
+// rowKey is a key of a container: field for numbers, text for strings.
 type rowKey struct {
 	name  string
 	ahead []byte // `,"name":"`
@@ -30,20 +28,20 @@ type hostKey struct {
 	field source.HostField
 }
 
-// Parser reads documents. It is not safe for concurrent use. It keeps what it
-// parsed last, to share texts that did not change.
+// Parser parses documents. It is not safe for concurrent use. It keeps the last
+// containers, to share unchanged strings.
 type Parser struct {
-	rows     []rowKey
-	rowIndex map[string]int
-	top      []hostKey
-	topIndex map[string]int
-	rest     []hostKey // of "unattributed"
+	rows             []rowKey
+	rowIndex         map[string]int
+	top              []hostKey
+	topIndex         map[string]int
+	unattributedKeys []hostKey // of "unattributed"
 
 	previous []source.Container
 	none     source.Container
 }
 
-// NewParser makes a parser.
+// NewParser returns a parser.
 func NewParser() *Parser {
 	p := &Parser{rowIndex: map[string]int{}, topIndex: map[string]int{}}
 	p.rows = rowOrder()
@@ -54,7 +52,7 @@ func NewParser() *Parser {
 	for f := source.HostField(0); int(f) < source.NumHostFields; f++ {
 		k := hostKey{f.Info().Key, f}
 		if f >= source.FirstUnattributed {
-			p.rest = append(p.rest, k)
+			p.unattributedKeys = append(p.unattributedKeys, k)
 			continue
 		}
 		p.topIndex[k.name] = len(p.top)
@@ -63,12 +61,17 @@ func NewParser() *Parser {
 	return p
 }
 
-// rowOrder is the order of a container's keys in document version 1.
+// rowOrder returns the keys of a container in the order of document version 1.
 func rowOrder() []rowKey {
-	texts := map[source.Field][]rowKey{ // texts that come before the number
-		source.PID:     {{name: "process_name", text: func(c *source.Container) *string { return &c.ProcessName }}},
-		source.VSZ:     {{name: "container_id", text: func(c *source.Container) *string { return &c.ID }}},
-		source.InitPID: {{name: "namespace", text: func(c *source.Container) *string { return &c.Namespace }}},
+	texts := map[source.Field][]rowKey{ // strings before the number
+		source.PID: {{name: "process_name", text: func(c *source.Container) *string { return &c.ProcessName }}},
+		source.VSZ: {{name: "container_id", text: func(c *source.Container) *string { return &c.ID }}},
+		source.User: {
+			{name: "namespace", text: func(c *source.Container) *string { return &c.Namespace }},
+			{name: "runtime", text: func(c *source.Container) *string { return &c.Runtime }},
+			{name: "pod", text: func(c *source.Container) *string { return &c.Pod }},
+			{name: "pause", text: func(c *source.Container) *string { return &c.Pause }},
+		},
 		source.StartTime: {
 			{name: "command", text: func(c *source.Container) *string { return &c.Command }},
 			{name: "cgroup", text: func(c *source.Container) *string { return &c.Cgroup }},
@@ -84,24 +87,31 @@ func rowOrder() []rowKey {
 	return append(keys, rowKey{name: "state", text: func(c *source.Container) *string { return &c.State }})
 }
 
-// Parse reads one document. Its errors wrap source.ErrMalformed, ErrCut or
-// ErrUnsupported. The snapshot does not refer to data.
+// Parse parses one document. Its errors wrap source.ErrMalformed, ErrCut or
+// ErrUnsupported. The snapshot does not reference data.
 func (p *Parser) Parse(data []byte) (*source.Snapshot, error) {
-	s := &scanner{data: data}
+	s := &jsonscan.Scanner{Data: data}
 	snap := &source.Snapshot{Source: source.Kmod}
 	snap.Containers = make([]source.Container, 0, len(p.previous)+len(p.previous)/8)
-	if err := p.document(s, snap); err != nil {
-		return nil, err
+	err := p.document(s, snap)
+	if err == nil {
+		err = s.End()
 	}
-	if err := s.end(); err != nil {
+	var syntax *jsonscan.Error
+	switch {
+	case errors.As(err, &syntax) && syntax.Cut():
+		return nil, fmt.Errorf("%w after %d bytes", source.ErrCut, len(data))
+	case syntax != nil:
+		return nil, fmt.Errorf("%w %w", source.ErrMalformed, err)
+	case err != nil:
 		return nil, err
 	}
 	if snap.Schema != "" && snap.Schema != Schema {
-		return nil, fmt.Errorf("%w %q: this exporter reads schema %s", source.ErrUnsupported, snap.Schema, Schema)
+		return nil, fmt.Errorf("%w %q: expected %s", source.ErrUnsupported, snap.Schema, Schema)
 	}
 	for _, f := range []source.HostField{source.MemoryTotal, source.MemoryFree, source.MemoryUsed} {
 		if _, ok := snap.Host.Get(f); !ok {
-			return nil, fmt.Errorf("%w: no %s", source.ErrMalformed, f.Info().Key)
+			return nil, fmt.Errorf("%w: missing %s", source.ErrMalformed, f.Info().Key)
 		}
 	}
 	if _, ok := snap.Host.Get(source.ContainersFound); !ok {
@@ -111,20 +121,20 @@ func (p *Parser) Parse(data []byte) (*source.Snapshot, error) {
 	return snap, nil
 }
 
-func (p *Parser) document(s *scanner, snap *source.Snapshot) error {
-	if err := s.expect('{'); err != nil {
+func (p *Parser) document(s *jsonscan.Scanner, snap *source.Snapshot) error {
+	if err := s.Expect('{'); err != nil {
 		return err
 	}
 	seen := false
 	for first := true; ; first = false {
-		more, err := s.more(first, '}')
+		more, err := s.More(first, '}')
 		if err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
-		key, err := s.key()
+		key, err := s.Key()
 		if err != nil {
 			return err
 		}
@@ -154,33 +164,33 @@ func (p *Parser) document(s *scanner, snap *source.Snapshot) error {
 			snap.Containers = snap.Containers[:0]
 			err = p.containers(s, snap)
 		default:
-			err = s.skip(1)
+			err = s.Skip(1)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if !seen {
-		return fmt.Errorf("%w: no processes", source.ErrMalformed)
+		return fmt.Errorf("%w: missing processes", source.ErrMalformed)
 	}
 	return nil
 }
 
-func (p *Parser) unattributed(s *scanner, snap *source.Snapshot) error {
-	if err := s.expect('{'); err != nil {
+func (p *Parser) unattributed(s *jsonscan.Scanner, snap *source.Snapshot) error {
+	if err := s.Expect('{'); err != nil {
 		return err
 	}
 next:
 	for first := true; ; first = false {
-		more, err := s.more(first, '}')
+		more, err := s.More(first, '}')
 		if err != nil || !more {
 			return err
 		}
-		key, err := s.key()
+		key, err := s.Key()
 		if err != nil {
 			return err
 		}
-		for _, k := range p.rest {
+		for _, k := range p.unattributedKeys {
 			if string(key) == k.name {
 				v, err := number(s, k.name, k.field.Info().Unit)
 				if err != nil {
@@ -190,18 +200,18 @@ next:
 				continue next
 			}
 		}
-		if err := s.skip(2); err != nil {
+		if err := s.Skip(2); err != nil {
 			return err
 		}
 	}
 }
 
-func (p *Parser) containers(s *scanner, snap *source.Snapshot) error {
-	if err := s.expect('['); err != nil {
+func (p *Parser) containers(s *jsonscan.Scanner, snap *source.Snapshot) error {
+	if err := s.Expect('['); err != nil {
 		return err
 	}
 	for first := true; ; first = false {
-		more, err := s.more(first, ']')
+		more, err := s.More(first, ']')
 		if err != nil || !more {
 			return err
 		}
@@ -217,11 +227,11 @@ func (p *Parser) containers(s *scanner, snap *source.Snapshot) error {
 	}
 }
 
-// container reads one line. It expects the keys in the module's order and, at
-// each that is not there, looks it up.
-func (p *Parser) container(s *scanner, c, before *source.Container) error {
-	start := s.pos
-	if err := s.expect('{'); err != nil {
+// container parses one container. It expects the keys in the module's order and looks
+// up any other key.
+func (p *Parser) container(s *jsonscan.Scanner, c, before *source.Container) error {
+	start := s.Pos
+	if err := s.Expect('{'); err != nil {
 		return err
 	}
 	hint := 0
@@ -229,21 +239,21 @@ func (p *Parser) container(s *scanner, c, before *source.Container) error {
 		if !first {
 			hint = p.ahead(s, c, hint)
 		}
-		more, err := s.more(first, '}')
+		more, err := s.More(first, '}')
 		if err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
-		key, err := s.key()
+		key, err := s.Key()
 		if err != nil {
 			return err
 		}
 		if hint >= len(p.rows) || string(key) != p.rows[hint].name {
 			i, ok := p.rowIndex[string(key)]
 			if !ok {
-				if err := s.skip(3); err != nil {
+				if err := s.Skip(3); err != nil {
 					return err
 				}
 				continue
@@ -264,77 +274,71 @@ func (p *Parser) container(s *scanner, c, before *source.Container) error {
 		}
 		c.Set(k.field, v)
 	}
-	return check(s, c, start)
+	return check(c, start)
 }
 
-// ahead takes numbers for as long as they come in the module's order and in
-// its very form, and returns the index of the key after the last. Whatever is
-// not so is left to container.
-func (p *Parser) ahead(s *scanner, c *source.Container, hint int) int {
+// ahead takes numbers as long as they have exactly the module's order and format, and
+// returns the index of the key after the last. container parses everything else.
+func (p *Parser) ahead(s *jsonscan.Scanner, c *source.Container, hint int) int {
 	for ; hint < len(p.rows); hint++ {
 		k := &p.rows[hint]
-		if k.text != nil || !bytes.HasPrefix(s.data[s.pos:], k.ahead) {
+		if k.text != nil || !bytes.HasPrefix(s.Data[s.Pos:], k.ahead) {
 			return hint
 		}
-		start := s.pos + len(k.ahead)
+		start := s.Pos + len(k.ahead)
 		i, digits, v := start, 0, uint64(0)
 		percent := k.field.Info().Unit == source.Hundredths
-		for ; i < len(s.data); i++ {
-			d := s.data[i] - '0'
+		for ; i < len(s.Data); i++ {
+			d := s.Data[i] - '0'
 			if d > 9 {
 				break
 			}
 			v = v*10 + uint64(d)
 		}
 		digits = i - start
-		if percent && i+2 < len(s.data) && s.data[i] == '.' && s.data[i+1]-'0' <= 9 && s.data[i+2]-'0' <= 9 {
-			v = v*100 + uint64(s.data[i+1]-'0')*10 + uint64(s.data[i+2]-'0')
+		if percent && i+2 < len(s.Data) && s.Data[i] == '.' && s.Data[i+1]-'0' <= 9 && s.Data[i+2]-'0' <= 9 {
+			v = v*100 + uint64(s.Data[i+1]-'0')*10 + uint64(s.Data[i+2]-'0')
 			i += 3
 		} else if percent {
 			return hint
 		}
-		if digits == 0 || digits > 16 || i >= len(s.data) || s.data[i] != '"' {
+		if digits == 0 || digits > 16 || i >= len(s.Data) || s.Data[i] != '"' {
 			return hint
 		}
 		c.Set(k.field, v)
-		s.pos = i + 1
+		s.Pos = i + 1
 	}
 	return hint
 }
 
-// check refuses a container without the fixed keys or with an id that could
-// not be one.
-func check(s *scanner, c *source.Container, start int) error {
+// check rejects a container without the mandatory keys or with an invalid id.
+func check(c *source.Container, start int) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("%w: container at byte %d: %s", source.ErrMalformed, start, fmt.Sprintf(format, args...))
 	}
 	for _, f := range [...]source.Field{source.PID, source.VSZ, source.RSS, source.MemoryPercent, source.CPUPercent} {
 		if _, ok := c.Get(f); !ok {
-			return fail("no %s", f.Info().Key)
+			return fail("missing %s", f.Info().Key)
 		}
 	}
 	if c.ProcessName == "" {
-		return fail("no process_name")
+		return fail("missing process_name")
 	}
 	if c.ID == "N/A" {
 		c.ID = ""
 	}
-	if len(c.ID) > maxID {
-		return fail("container_id of %d bytes", len(c.ID))
-	}
-	for i := 0; i < len(c.ID); i++ {
-		switch b := c.ID[i]; {
-		case b >= '0' && b <= '9', b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b == '_', b == '.', b == '-':
-		default:
-			return fail("container_id %q", c.ID)
-		}
+	switch {
+	case len(c.ID) > container.MaxID:
+		return fail("container_id is %d bytes long", len(c.ID))
+	case c.ID != "" && !container.ValidID(c.ID):
+		return fail("invalid container_id %q", c.ID)
 	}
 	return nil
 }
 
-// text reads a string into to, sharing the memory of before if it is the same.
-func text(s *scanner, to *string, before string) error {
-	b, err := s.text()
+// text parses a string into to and shares the memory of an equal before.
+func text(s *jsonscan.Scanner, to *string, before string) error {
+	b, err := s.Text()
 	if err != nil {
 		return err
 	}
@@ -346,8 +350,8 @@ func text(s *scanner, to *string, before string) error {
 	return nil
 }
 
-func number(s *scanner, key string, unit source.Unit) (uint64, error) {
-	b, err := s.scalar()
+func number(s *jsonscan.Scanner, key string, unit source.Unit) (uint64, error) {
+	b, err := s.Scalar()
 	if err != nil {
 		return 0, err
 	}
@@ -359,7 +363,7 @@ func number(s *scanner, key string, unit source.Unit) (uint64, error) {
 		v, ok = count(b)
 	}
 	if !ok {
-		return 0, s.bad("%s: %.40q is not a number of its kind", key, b)
+		return 0, s.Bad("%s: invalid number %.40q", key, b)
 	}
 	return v, nil
 }

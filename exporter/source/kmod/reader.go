@@ -7,41 +7,48 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// MaxDocument is the size up to which a document is read, in bytes: about
-// three times what 10,000 containers take.
+// MaxDocument is the largest document in bytes. The module lists at most as many
+// containers as fit, see TEXT_MAX in kmod/estiba_document.c.
 const MaxDocument = 32 << 20
 
-// Source reads the module's file.
+// Source reads the kernel module's document.
 type Source struct {
+	// WithoutIO is called once, for a document with containers but without I/O: the
+	// module requires CAP_SYS_PTRACE for it, as the kernel does for /proc/PID/io. Set
+	// it before the first Snapshot.
+	WithoutIO func()
+
 	path string
 	max  int
 
 	mu     sync.Mutex
+	warned bool // WithoutIO was called
 	parser *Parser
 	buf    []byte
 }
 
-// New makes a source that reads path, usually /proc/estiba.
+// New returns a source that reads path, usually /proc/estiba.
 func New(path string) *Source {
-	return &Source{path: path, max: MaxDocument, parser: NewParser()}
+	return &Source{path: path, max: MaxDocument, parser: NewParser(), WithoutIO: func() {}}
 }
 
-// Name is source.Kmod.
+// Name returns source.Kmod.
 func (s *Source) Name() string { return source.Kmod }
 
-// Present tells whether the module's file is there, readable or not.
+// Present reports whether the document exists, readable or not.
 func (s *Source) Present() bool {
 	_, err := os.Stat(s.path)
 	return err == nil
 }
 
-// Snapshot reads and parses one document. A file that is not there gives
-// source.ErrAbsent, one that may not be opened source.ErrRefused.
+// Snapshot reads and parses one document. The error is source.ErrAbsent for a missing
+// file and source.ErrRefused without access.
 func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,9 +60,18 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	}
 	snap, err := s.parser.Parse(s.buf)
 	if err != nil {
-		return nil, fmt.Errorf("document in %s: %w", s.path, err)
+		return nil, fmt.Errorf("parsing %s: %w", s.path, err)
+	}
+	if !s.warned && len(snap.Containers) > 0 && !slices.ContainsFunc(snap.Containers, hasIO) {
+		s.warned = true
+		s.WithoutIO()
 	}
 	return snap, nil
+}
+
+func hasIO(c source.Container) bool {
+	_, ok := c.Get(source.IOReadBytes)
+	return ok
 }
 
 func (s *Source) read() error {
@@ -64,7 +80,7 @@ func (s *Source) read() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: %w: the kernel module is not loaded", s.path, source.ErrAbsent)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s: %w: run with the host's PID namespace, as a user that the module lets read: %w", s.path, source.ErrRefused, err)
+		return fmt.Errorf("%s: %w: run in the host's PID namespace, as a user with access to the document: %w", s.path, source.ErrRefused, err)
 	case err != nil:
 		return fmt.Errorf("opening the module's document: %w", err)
 	}
@@ -72,7 +88,7 @@ func (s *Source) read() error {
 	s.buf = s.buf[:0]
 	for {
 		if len(s.buf) == cap(s.buf) {
-			s.buf = append(s.buf, 0)[:len(s.buf)] // grows by the runtime's rule
+			s.buf = append(s.buf, 0)[:len(s.buf)] // grow as append does
 		}
 		n, err := f.Read(s.buf[len(s.buf):cap(s.buf)])
 		s.buf = s.buf[:len(s.buf)+n]

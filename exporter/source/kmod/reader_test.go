@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -50,6 +51,35 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
+// Missing I/O is reported once.
+func TestWithoutIO(t *testing.T) {
+	whole, err := os.ReadFile("../../../kmod/schema/samples/full.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := regexp.MustCompile(`,"(io|disk)_[a-z_]+":"\d+"`).ReplaceAll(whole, nil)
+	for name, want := range map[string]struct {
+		text  []byte
+		calls int
+	}{"whole": {whole, 0}, "without I/O": {kept, 1}, "without containers": {[]byte(seed("")), 0}} {
+		path := filepath.Join(t.TempDir(), "estiba")
+		if err := os.WriteFile(path, want.text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		s := New(path)
+		s.WithoutIO = func() { calls++ }
+		for range 3 {
+			if _, err := s.Snapshot(context.Background()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if calls != want.calls {
+			t.Errorf("%s: said %d times, want %d", name, calls, want.calls)
+		}
+	}
+}
+
 type fixed struct {
 	name string
 	snap *source.Snapshot
@@ -60,13 +90,15 @@ func (f fixed) Name() string { return f.name }
 
 func (f fixed) Snapshot(context.Context) (*source.Snapshot, error) { return f.snap, f.err }
 
-// TestAutoFallsThroughOnlyWhenAbsent is the rule that keeps a broken module
-// from being hidden.
+// TestAutoFallsThroughOnlyWhenAbsent: a broken module is not hidden.
 func TestAutoFallsThroughOnlyWhenAbsent(t *testing.T) {
 	other := fixed{name: source.Cgroup, snap: &source.Snapshot{Source: source.Cgroup}}
-	for _, sentinel := range []error{source.ErrAbsent, source.ErrRefused, source.ErrMalformed, source.ErrCut, source.ErrTooLarge, source.ErrUnsupported, os.ErrClosed} {
+	for _, sentinel := range []error{
+		source.ErrAbsent, source.ErrRefused, source.ErrMalformed, source.ErrCut, source.ErrTooLarge,
+		source.ErrUnsupported, os.ErrClosed,
+	} {
 		snap, err := source.Auto{Module: fixed{name: source.Kmod, err: sentinel}, Other: other}.Snapshot(context.Background())
-		if sentinel == source.ErrAbsent {
+		if errors.Is(sentinel, source.ErrAbsent) {
 			if err != nil || snap.Source != source.Cgroup {
 				t.Errorf("module absent: %v", err)
 			}

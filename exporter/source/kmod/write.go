@@ -9,8 +9,8 @@ import (
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// Write writes a snapshot as document version 1: every value a string, one
-// container a line, what is not known left out.
+// Write writes a snapshot as document version 1: values as strings, one container per
+// line, without unknown values.
 func Write(w io.Writer, snap *source.Snapshot) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	d := &writer{}
@@ -117,7 +117,7 @@ func (d *writer) text(name, value string) {
 		case r < ' ' || r == 0x7f:
 			d.buf = append(d.buf, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
 		default:
-			d.buf = utf8.AppendRune(d.buf, r) // invalid bytes come as U+FFFD
+			d.buf = utf8.AppendRune(d.buf, r) // invalid bytes are U+FFFD
 		}
 	}
 	d.buf = append(d.buf, '"')
