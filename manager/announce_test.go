@@ -12,8 +12,8 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/manager/audit"
 	"github.com/estiba/estiba/manager/policy"
+	"github.com/estiba/estiba/manager/silences"
 	"github.com/estiba/estiba/manager/status"
-	"github.com/estiba/estiba/manager/veto"
 )
 
 // alertmanagerOf is a real Alertmanager with the shipped configuration.
@@ -41,10 +41,10 @@ func (a *alertmanagerOf) tool(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// announced are the names in the announcements that it holds.
+// announced are the names in Alertmanager's announcements.
 func (a *alertmanagerOf) announced() map[string]bool {
 	var alerts []struct{ Labels map[string]string }
-	out := a.tool("alert", "query", "--output=json", "--silenced", "--active", "alertname="+veto.Alert)
+	out := a.tool("alert", "query", "--output=json", "--silenced", "--active", "alertname="+silences.Alert)
 	if err := json.Unmarshal([]byte(out), &alerts); err != nil {
 		a.t.Fatalf("%v: %s", err, out)
 	}
@@ -55,7 +55,7 @@ func (a *alertmanagerOf) announced() map[string]bool {
 	return names
 }
 
-// reasonOf is what the manager's last tick says of a container.
+// reasonOf is the reason for a container in the last tick.
 func reasonOf(t *testing.T, url, name string) policy.Reason {
 	t.Helper()
 	var d status.Decisions
@@ -70,16 +70,16 @@ func reasonOf(t *testing.T, url, name string) policy.Reason {
 	return ""
 }
 
-// A kill is announced by a real Alertmanager before it is made, a silence there
-// keeps the container alive, and without Alertmanager nobody dies.
+// A real Alertmanager announces a kill before it is made, a silence vetoes it, and
+// without Alertmanager the container is spared.
 func TestAnnouncedKillsAndVetoes(t *testing.T) {
 	am := startAlertmanager(t)
 	w := newAlertingWorld(t, am.address, "../prometheus/rules/alerts.rules.yml")
 	for _, name := range []string{"oldest", "older", "newest"} {
 		w.start(t, name, "managed=true", "kind=cpu")
-		time.Sleep(1100 * time.Millisecond) // their age tells them apart
+		time.Sleep(1100 * time.Millisecond) // so that their ages differ
 	}
-	vetoed := am.tool("silence", "add", "alertname="+veto.Alert, "name=older", "--comment=needs it until noon", "--author=night shift", "--duration=1h")
+	vetoed := am.tool("silence", "add", "alertname="+silences.Alert, "name=older", "--comment=needs it until noon", "--author=night shift", "--duration=1h")
 	rule := shipped(t, "one-of-each-kind.yml", "action: remove", "announce: 3s\n    action: remove")
 	_, url, record := w.startManager(t, rule, "--alertmanager.url=http://"+am.address)
 	w.mu.Lock()
@@ -102,10 +102,11 @@ func TestAnnouncedKillsAndVetoes(t *testing.T) {
 		t.Errorf("killed %s after it was announced", took)
 	}
 	testutil.Eventually(t, 30*time.Second, "the veto stands in the record", func() bool { return len(vetoesOf("older")) > 0 })
-	if v := vetoesOf("older"); len(v) != 1 || v[0].Veto == nil || v[0].Veto.CreatedBy != "night shift" || v[0].Veto.Comment != "needs it until noon" || len(v[0].Veto.Silences) != 1 || v[0].Veto.Silences[0] != vetoed {
+	if v := vetoesOf("older"); len(v) != 1 || v[0].Veto == nil || v[0].Veto.CreatedBy != "night shift" || v[0].Veto.Comment != "needs it until noon" ||
+		len(v[0].Veto.Silences) != 1 || v[0].Veto.Silences[0] != vetoed {
 		t.Errorf("vetoes = %+v", v)
 	}
-	// Without Alertmanager nobody can say whether that still holds.
+	// without Alertmanager vetoes are unknown
 	am.process.Signal(syscall.SIGSTOP)
 	testutil.Eventually(t, 60*time.Second, "no answer", func() bool { return reasonOf(t, url, "older") == policy.NoVetoAnswer })
 	am.process.Signal(syscall.SIGCONT)

@@ -14,24 +14,24 @@ import (
 
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/internal/web"
+	"github.com/estiba/estiba/manager/run"
 )
 
-// asManager is the environment variable that makes the test program be the
-// manager: that saves compiling it once a test, and under the race detector
-// the manager is under it too.
+// asManager is the environment variable that makes the test program run as the manager:
+// this saves compiling it per test, and puts the manager under the race detector.
 const asManager = "ESTIBA_TEST_AS_MANAGER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asManager) == "" {
 		os.Exit(m.Run())
 	}
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	if err := execute(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
 }
 
-// steppingClock is the real time and a step.
+// steppingClock is the real time plus an offset.
 type steppingClock struct {
 	mu   sync.Mutex
 	away time.Duration
@@ -43,21 +43,20 @@ func (c *steppingClock) now() time.Time {
 	return time.Now().Add(c.away)
 }
 
-// step sets how far the clock lies from the real time.
+// step sets the offset.
 func (c *steppingClock) step(away time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.away = away
 }
 
-// runApp runs the manager within the test, against the world. What is returned
-// stops it.
-func (w *realWorld) runApp(t *testing.T, o Options) (*App, func()) {
+// runApp runs the manager in the test process. The returned function stops it.
+func (w *realWorld) runApp(t *testing.T, o run.Options) (*run.App, func()) {
 	t.Helper()
-	o.PrometheusURL, o.Engine, o.DockerHost, o.Logger = w.prometheus, w.docker, w.engine.Host, log.NewNopLogger()
+	o.PrometheusURL, o.Engine, o.DockerHost, o.Logger = w.prometheus, w.docker, w.host, log.NewNopLogger()
 	o.AuditFile = filepath.Join(t.TempDir(), "audit.jsonl")
 	o.Web = web.Config{ListenAddress: testutil.FreeAddress(t)}
-	a, err := New(o)
+	a, err := run.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +76,8 @@ func (w *realWorld) runApp(t *testing.T, o Options) (*App, func()) {
 	return a, stop
 }
 
-// tickCount reads how many ticks ended with a result.
-func tickCount(t *testing.T, a *App, result string) (n int) {
+// tickCount returns the number of ticks with a result.
+func tickCount(t *testing.T, a *run.App, result string) (n int) {
 	t.Helper()
 	_, after, found := strings.Cut(get(t, "http://"+a.Addr().String()+"/metrics"), "estiba_manager_ticks_total{result=\""+result+"\"} ")
 	if !found {

@@ -13,18 +13,21 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 
+	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
+	"github.com/estiba/estiba/manager/policytest/promtest"
 	"github.com/estiba/estiba/manager/promql"
-	"github.com/estiba/estiba/manager/scratch"
+	"github.com/estiba/estiba/manager/replay"
 	"github.com/estiba/estiba/manager/status"
 )
 
-// prometheusForBench is the pinned one; benchmarks run where it was built.
-func prometheusForBench(b *testing.B) *scratch.Server {
+// prometheusForBench starts the pinned Prometheus; benchmarks run where it was built.
+func prometheusForBench(b *testing.B) *promtest.Server {
 	b.Helper()
-	s, err := scratch.Start(context.Background(), "../build/bin/prometheus", nil)
+	s, err := promtest.Start(context.Background(), "../build/bin/prometheus", nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,20 +35,20 @@ func prometheusForBench(b *testing.B) *scratch.Server {
 	return s
 }
 
-// writeDay writes the history of n containers that run all the time from one
-// moment to another, scraped every step.
-func writeDay(b *testing.B, s *scratch.Server, from, to time.Time, step time.Duration, n int) {
+// writeDay writes the history of n containers that run from one time to another,
+// scraped every step.
+func writeDay(b *testing.B, s *promtest.Server, from, to time.Time, step time.Duration, n int) {
 	b.Helper()
 	const chunk = time.Hour
 	for at := from; at.Before(to); at = at.Add(chunk) {
-		var list []scratch.Series
+		var list []promtest.Series
 		add := func(value func(time.Time) float64, labels ...string) {
-			one := scratch.Series{Labels: map[string]string{}}
+			one := promtest.Series{Labels: map[string]string{}}
 			for i := 0; i < len(labels); i += 2 {
 				one.Labels[labels[i]] = labels[i+1]
 			}
 			for t := at; t.Before(at.Add(chunk)) && t.Before(to); t = t.Add(step) {
-				one.Samples = append(one.Samples, scratch.Sample{At: t, Value: value(t)})
+				one.Samples = append(one.Samples, promtest.Sample{At: t, Value: value(t)})
 			}
 			list = append(list, one)
 		}
@@ -66,14 +69,14 @@ func writeDay(b *testing.B, s *scratch.Server, from, to time.Time, step time.Dur
 	}
 }
 
-// cpuSeconds is what this process has used so far.
+// cpuSeconds is the CPU time of this process.
 func cpuSeconds() float64 {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-// prometheusCPU is what a Prometheus has used so far, by its own word.
+// prometheusCPU is the CPU time of a Prometheus.
 func prometheusCPU(b *testing.B, url string) (seconds float64) {
 	b.Helper()
 	resp, err := http.Get(url + "/metrics")
@@ -108,20 +111,20 @@ func BenchmarkBacktestDay(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				client, err := promql.New(s.URL, "", "", queryTimeout)
+				client, err := promql.New(s.URL, "", "", gather.QueryTimeout)
 				if err != nil {
 					b.Fatal(err)
 				}
-				r, err := newReplayer(client, c)
+				r, err := replay.New(client, c, container.Docker)
 				if err != nil {
 					b.Fatal(err)
 				}
-				m, err := moments(from.Add(time.Minute), to.Add(-time.Minute), c.Interval)
+				m, err := replay.Moments(from.Add(time.Minute), to.Add(-time.Minute), c.Interval)
 				if err != nil {
 					b.Fatal(err)
 				}
 				own, other := cpuSeconds(), prometheusCPU(b, s.URL)
-				out, err := r.run(context.Background(), m)
+				out, err := r.Run(context.Background(), m)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -134,18 +137,18 @@ func BenchmarkBacktestDay(b *testing.B) {
 	}
 }
 
-// BenchmarkTick is one decision over 1,000 containers with five rules, asked
-// of a real Prometheus; the Engine's list is made up. Goal: at most 0.1 CPU
-// seconds of the manager's own.
+// BenchmarkTick is one decision over 1,000 containers with five rules, from a real
+// Prometheus and a fake Engine. Goal: at most 0.1 CPU seconds of the manager.
 func BenchmarkTick(b *testing.B) {
 	const n = 1000
 	to := time.Now().Truncate(time.Second)
 	s := prometheusForBench(b)
-	writeDay(b, s, to.Add(-time.Minute), to.Add(10*time.Minute), 5*time.Second, n)
+	writeDay(b, s, to.Add(-time.Minute), to, 5*time.Second, n) // samples from the future would stop the manager
 	c, err := config.Load("policies/one-of-each-kind.yml")
 	if err != nil {
 		b.Fatal(err)
 	}
+	c.MaxSampleAge = 4 * time.Minute
 	for i := range 4 {
 		another := c.Rules[0]
 		another.Name = fmt.Sprintf("surplus_%d", i)
@@ -157,15 +160,15 @@ func BenchmarkTick(b *testing.B) {
 		engine = append(engine, dockerclient.Container{
 			ID: id, Name: fmt.Sprintf("c%d", i), Image: "bench", State: dockerclient.StateRunning,
 			Labels: map[string]string{"estiba.managed": "true", "estiba.kind": []string{"cpu", "ram", "io", "disk"}[i%4]},
-			// As writeDay has it; the Engine's list does not say it.
+			// as in writeDay; not in the Engine's list
 			StartedAt: to.Add(-time.Minute).Add(-time.Duration(i) * time.Second),
 		})
 	}
-	brain, err := newBrain(Options{PrometheusURL: s.URL, Engine: engine, Now: time.Now})
+	g, err := gather.New(gather.Options{PrometheusURL: s.URL, Engine: engine, Now: time.Now, Transport: targetsOf{}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := brain.load(c)
+	p, err := g.Load(c)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -173,7 +176,7 @@ func BenchmarkTick(b *testing.B) {
 	own, victims := cpuSeconds(), 0
 	b.ResetTimer()
 	for range b.N {
-		t := brain.decide(context.Background(), l, policy.NewMemory(), func(string) bool { return false }).tick
+		t := status.NewTick(p, g.Decide(context.Background(), p, policy.NewMemory(), gather.NoKills{}))
 		metrics.Tick(t)
 		store.Tick(t)
 		if victims = len(t.Plan.Victims); victims != 20 {
@@ -183,8 +186,22 @@ func BenchmarkTick(b *testing.B) {
 	b.ReportMetric((cpuSeconds()-own)/float64(b.N), "own-CPU-s/op")
 }
 
-// listed is an Engine that lists what it is made of, as dockerclient would.
+// targetsOf is the network, except that Prometheus returns a scrape target: it has
+// none, since its history was written.
+type targetsOf struct{}
+
+func (targetsOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/api/v1/targets") {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	const body = `{"status": "success", "data": {"activeTargets": [{"scrapeUrl": "http://localhost:10120/metrics"}]}}`
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// listed is an Engine with a fixed list, as dockerclient returns it.
 type listed []dockerclient.Container
+
+func (listed) Runtime(context.Context) (string, error) { return container.Docker, nil }
 
 func (l listed) List(context.Context, dockerclient.ListOptions) ([]dockerclient.Container, error) {
 	list := append([]dockerclient.Container(nil), l...)
@@ -203,7 +220,8 @@ func (l listed) Inspect(_ context.Context, id string) (dockerclient.Container, e
 	return dockerclient.Container{}, cerrdefs.ErrNotFound
 }
 
-func (l listed) Stop(context.Context, string, time.Duration) error { return nil }
-func (l listed) Kill(context.Context, string) error                { return nil }
-func (l listed) Remove(context.Context, string) error              { return nil }
-func (l listed) Pause(context.Context, string) error               { return nil }
+func (l listed) Stop(context.Context, string, time.Duration) error  { return nil }
+func (l listed) Kill(context.Context, string) error                 { return nil }
+func (l listed) Remove(context.Context, string) error               { return nil }
+func (l listed) RemoveKeepingVolumes(context.Context, string) error { return nil }
+func (l listed) Pause(context.Context, string) error                { return nil }

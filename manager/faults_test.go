@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,14 +16,16 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/manager/audit"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
+	"github.com/estiba/estiba/manager/run"
 )
 
-// stubbornRef is an image whose containers do not end on SIGTERM: the kernel
-// drops signals that an init has no handler for.
+// stubbornRef is an image whose containers ignore SIGTERM: the kernel drops signals
+// without a handler for an init process.
 const stubbornRef = "estiba-test/stubborn:latest"
 
-// Waiting for a signal that nobody sends keeps Go from seeing a deadlock.
+// Waiting for a signal keeps the Go runtime from reporting a deadlock.
 const stubbornSource = `package main
 
 import (
@@ -68,8 +71,10 @@ func (w *realWorld) stubbornImage(t *testing.T) {
 
 func (w *realWorld) startStubborn(t *testing.T, name, kind string) string {
 	t.Helper()
-	id, err := w.docker.Create(context.Background(), dockerclient.Spec{Name: name, Image: stubbornRef, Networkless: true, MemoryBytes: 32 << 20, PIDs: 20,
-		Labels: map[string]string{"estiba.managed": "true", "estiba.kind": kind}})
+	id, err := w.docker.Create(context.Background(), dockerclient.Spec{
+		Name: name, Image: stubbornRef, Networkless: true, MemoryBytes: 32 << 20, PIDs: 20,
+		Labels: map[string]string{"estiba.managed": "true", "estiba.kind": kind},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +84,7 @@ func (w *realWorld) startStubborn(t *testing.T, name, kind string) string {
 	return id
 }
 
-// outcomes is the record's outcomes by container name.
+// outcomes are the outcomes in the audit log, by container name.
 func outcomes(t *testing.T, file string) map[string]audit.Record {
 	t.Helper()
 	found := map[string]audit.Record{}
@@ -89,6 +94,26 @@ func outcomes(t *testing.T, file string) map[string]audit.Record {
 		}
 	}
 	return found
+}
+
+// phases counts intents and outcomes in the audit log.
+func phases(t *testing.T, file string) (intents, outcomes int) {
+	t.Helper()
+	// The file may be missing, or end in an incomplete line.
+	data, _ := os.ReadFile(file)
+	for _, line := range bytes.Split(data, []byte("\n")) {
+		var r audit.Record
+		if json.Unmarshal(line, &r) != nil {
+			continue
+		}
+		switch r.Phase {
+		case audit.Intent:
+			intents++
+		case audit.Done:
+			outcomes++
+		}
+	}
+	return intents, outcomes
 }
 
 // mustBeWhole checks that each intent has one outcome, and comes before it.
@@ -110,9 +135,9 @@ func mustBeWhole(t *testing.T, file string) {
 	}
 }
 
-// A container that ignores SIGTERM takes its grace and is killed; the others
-// do not wait for it. A manager killed with SIGKILL in the middle of it leaves
-// a record that the next one completes truthfully.
+// A container that ignores SIGTERM is killed after its grace; other kills do not wait
+// for it. The audit log of a manager killed by SIGKILL in between is completed by the
+// next one.
 func TestVictimThatIgnoresSIGTERM(t *testing.T) {
 	w := newRealWorld(t)
 	w.stubbornImage(t)
@@ -123,8 +148,8 @@ func TestVictimThatIgnoresSIGTERM(t *testing.T) {
 	long := shipped(t, "one-of-each-kind.yml", "grace: 2s", "grace: 12s")
 	first, _, file := w.startManager(t, long)
 	testutil.Eventually(t, 60*time.Second, "the quick one is gone and the slow one ordered", func() bool {
-		data, _ := os.ReadFile(file)
-		return strings.Count(string(data), `"phase":"outcome"`) == 1 && strings.Count(string(data), `"phase":"intent"`) == 2
+		intents, outcomes := phases(t, file)
+		return outcomes == 1 && intents == 2
 	})
 	if got := outcomes(t, file); got["ram-old"].Outcome != audit.OutcomeDone {
 		t.Errorf("the quick one: %+v", got)
@@ -137,8 +162,8 @@ func TestVictimThatIgnoresSIGTERM(t *testing.T) {
 		return !w.running(t)["cpu-stubborn"]
 	})
 	testutil.Eventually(t, 30*time.Second, "the record is whole", func() bool {
-		data, _ := os.ReadFile(file)
-		return strings.Count(string(data), `"phase":"outcome"`) == strings.Count(string(data), `"phase":"intent"`)
+		intents, outcomes := phases(t, file)
+		return outcomes == intents
 	})
 	mustBeWhole(t, file)
 	unknown := 0
@@ -156,8 +181,8 @@ func TestVictimThatIgnoresSIGTERM(t *testing.T) {
 	w.mustRun(t, "cpu-new", "ram-new")
 }
 
-// Between the query and the kill, one container is replaced by another of the
-// same name and one is restarted: what the data mean is not what runs now.
+// Between query and kill, one container is replaced by another of the same name and one
+// restarts: neither is killed.
 func TestReplacedAndRestartedAreSpared(t *testing.T) {
 	w := newRealWorld(t)
 	old := w.start(t, "cpu-old", "managed=true", "kind=cpu")
@@ -187,8 +212,8 @@ func TestReplacedAndRestartedAreSpared(t *testing.T) {
 	}
 }
 
-// Docker goes away in the middle of a kill and comes back: the record says
-// what is true, ticks fail in between, and then the work goes on.
+// Docker stops during a kill and comes back: the audit log is correct, ticks fail
+// meanwhile, and then the manager continues.
 func TestDockerRestartsInTheMiddle(t *testing.T) {
 	w := newRealWorld(t)
 	w.stubbornImage(t)
@@ -216,9 +241,9 @@ func TestDockerRestartsInTheMiddle(t *testing.T) {
 	mustBeWhole(t, file)
 }
 
-// The disk of the record is full, then read-only: nobody is killed. When it
-// can be written again, the work goes on.
-func TestNoPlaceForTheRecord(t *testing.T) {
+// The disk of the audit log is full, then read-only: no kills. When it can be written
+// again, the manager continues.
+func TestAuditDiskFull(t *testing.T) {
 	testutil.Require(t, testutil.Root)
 	w := newRealWorld(t)
 	w.start(t, "cpu-old", "managed=true", "kind=cpu")
@@ -230,7 +255,7 @@ func TestNoPlaceForTheRecord(t *testing.T) {
 	process, url, file := w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--audit.file="+filepath.Join(dir, "audit.jsonl"))
 	get(t, url+"/-/healthy")
 	filler := filepath.Join(dir, "filler")
-	os.WriteFile(filler, bytes.Repeat([]byte("x"), 1<<20), 0o644) // as much as fits
+	os.WriteFile(filler, bytes.Repeat([]byte("x"), 1<<20), 0o644) // fills the disk
 	w.start(t, "cpu-new", "managed=true", "kind=cpu")
 	testutil.Eventually(t, 60*time.Second, "a kill is refused for want of a record", func() bool {
 		const refused = `estiba_manager_kills_total{kind="cpu",mode="live",outcome="no_record",rule="surplus"} `
@@ -243,7 +268,7 @@ func TestNoPlaceForTheRecord(t *testing.T) {
 	w.mustRun(t, "cpu-old", "cpu-new")
 	os.Remove(filler)
 	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err == nil {
-		// The file is open for writing, so the kernel may refuse this (EBUSY).
+		// the file is open for writing, so the kernel may refuse this (EBUSY)
 		time.Sleep(3 * time.Second)
 		w.mustRun(t, "cpu-old", "cpu-new")
 		if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, ""); err != nil {
@@ -257,8 +282,8 @@ func TestNoPlaceForTheRecord(t *testing.T) {
 	process.Stop(t)
 }
 
-// The manager's clock stepping an hour ahead or back stops it, for the data
-// are then of another time; when the clock is right again it goes on.
+// A step of the manager's clock by an hour stops kills, since the data are from another
+// time; when the clock is right again it continues.
 func TestClockSteps(t *testing.T) {
 	for _, step := range []time.Duration{time.Hour, -time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
@@ -269,7 +294,7 @@ func TestClockSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 			clock := &steppingClock{}
-			a, done := w.runApp(t, Options{ConfigFile: file, Now: clock.now})
+			a, done := w.runApp(t, run.Options{ConfigFile: file, Options: gather.Options{Now: clock.now}})
 			ok := func() int { return tickCount(t, a, "ok") }
 			testutil.Eventually(t, 60*time.Second, "ticks are ok", func() bool { return ok() > 0 })
 			clock.step(step)
@@ -285,25 +310,25 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// Two managers with an audit file each: the second refuses, also while it
-// would be allowed to look; a dry run may run beside the first.
-func TestSecondManagerWithAnotherRecordRefuses(t *testing.T) {
+// Of two managers with separate audit files the second refuses to start; a dry run may
+// run beside the first.
+func TestSecondManagerWithAnotherAuditFile(t *testing.T) {
 	w := newRealWorld(t)
 	w.start(t, "cpu-only", "managed=true", "kind=cpu")
 	_, url, _ := w.startManager(t, shipped(t, "one-of-each-kind.yml"))
 	get(t, url+"/-/healthy")
 	second, _, _ := w.startManager(t, shipped(t, "one-of-each-kind.yml"))
 	testutil.Eventually(t, 20*time.Second, "the second manager refuses", second.Ended)
-	if !strings.Contains(second.Log(t), "another manager acts on this Docker Engine") {
+	if !strings.Contains(second.Log(t), "another manager uses this Docker Engine") {
 		t.Errorf("it said: %s", second.Log(t))
 	}
 	_, url, _ = w.startManager(t, shipped(t, "one-of-each-kind.yml"), "--dry-run")
 	get(t, url+"/-/healthy")
 }
 
-// Many to kill at once, with budgets that allow it: one of each kind is left,
-// each kill is recorded, and nobody else is touched. How many: ESTIBA_TEST_MANY
-// (creating two hundred takes minutes), at least more than act side by side.
+// Many kills at once, with a sufficient budget: one container of each kind is left,
+// each kill is recorded, and no other container is touched. ESTIBA_TEST_MANY sets the
+// number (creating two hundred takes minutes), at least more than kills in parallel.
 func TestLongManyAtOnce(t *testing.T) {
 	testutil.Long(t)
 	w := newRealWorld(t)
@@ -356,8 +381,8 @@ func TestLongManyAtOnce(t *testing.T) {
 	}
 }
 
-// The shipped high-low.yml on real containers, with loads that the exporter
-// makes up: two high and three low ones stay, the busiest of each.
+// The shipped high-low.yml on real containers, with a made-up load: the two busiest
+// high and the three busiest low ones stay.
 func TestHighLowOnRealContainers(t *testing.T) {
 	w := newRealWorld(t, "../prometheus/rules/recording.rules.yml")
 	_, url, file := w.startManager(t, shipped(t, "high-low.yml", "for: 20s", "for: 3s"))
@@ -371,7 +396,7 @@ func TestHighLowOnRealContainers(t *testing.T) {
 		r := w.running(t)
 		return !r[gone[0]] && !r[gone[1]] && !r[gone[2]]
 	})
-	time.Sleep(5 * time.Second) // quiet ticks, longer than the rule's for
+	time.Sleep(5 * time.Second) // ticks without kills, longer than the rule's for
 	w.mustRun(t, "high-5", "high-9", "low-3", "low-4", "low-5", "high-1-unmanaged", "low-0-protected")
 	for _, name := range gone {
 		if r := outcomes(t, file)[name]; r.Outcome != audit.OutcomeDone || r.Rule != strings.SplitN(name, "-", 2)[0] {
@@ -379,10 +404,10 @@ func TestHighLowOnRealContainers(t *testing.T) {
 		}
 	}
 	mustBeWhole(t, file)
-	// The containers were young at first, which looks like a Prometheus that has
-	// lost its data.
+	// The containers were young at first, which looks like a Prometheus without its
+	// history.
 	const young = `estiba_manager_decisions_total{decision="spare",reason="` + string(policy.WindowNotFilled) + `",rule="high"} `
 	if m := get(t, url+"/metrics"); !strings.Contains(m, young) || strings.Contains(m, young+"0\n") {
-		t.Error("nobody was spared for want of a full window on the way")
+		t.Error("no container was spared as window_not_filled")
 	}
 }

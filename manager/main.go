@@ -1,5 +1,5 @@
-// Command manager decides by PromQL which containers have to go, and removes
-// them through the Docker Engine.
+// Command manager kills containers that PromQL queries select, through the Docker
+// Engine.
 package main
 
 import (
@@ -14,11 +14,15 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/common/version"
 
+	commandline "github.com/estiba/estiba/internal/cli"
+	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/logging"
 	"github.com/estiba/estiba/internal/web"
+	"github.com/estiba/estiba/manager/cli"
+	"github.com/estiba/estiba/manager/gather"
+	"github.com/estiba/estiba/manager/run"
 )
 
 const (
@@ -27,76 +31,96 @@ const (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "manager:", err)
+	if err := execute(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, commandline.PaintFor(os.Stderr).Red("manager:"), err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string, stdout, stderr io.Writer) error {
-	app := kingpin.New("manager", "Decides by PromQL which containers have to go, and removes them through the Docker Engine.")
-	app.Version(version.Print("manager")).UsageWriter(stdout).ErrorWriter(stderr).VersionFlag.Short('V')
-	app.HelpFlag.Short('h')
-	o := Options{Now: time.Now}
-	app.Flag("config.file", "Policy file; the built-in one-of-each-kind policy when not given.").StringVar(&o.ConfigFile)
-	app.Flag("prometheus.url", "Where Prometheus answers.").Default("http://localhost:9090").StringVar(&o.PrometheusURL)
-	app.Flag("prometheus.http.config.file", "How Prometheus is asked: TLS, passwords and proxies, as in promtool's --http.config.file.").StringVar(&o.PrometheusHTTPConfig)
-	dockerHost := app.Flag("docker.host", "Docker Engine, unix:///… or tcp://….").Default(dockerclient.DefaultHost).String()
-	app.Flag("audit.file", "Where each kill is recorded, before and after.").Default(defaultAudit).StringVar(&o.AuditFile)
-	app.Flag("dry-run", "Kill nobody, whatever the policy says; record what would be killed.").BoolVar(&o.DryRun)
-	app.Flag("alertmanager.url", "Where Alertmanager answers: rules with announce ask it whether somebody objects to a kill.").Default("http://localhost:9093").StringVar(&o.AlertmanagerURL)
-	app.Flag("alertmanager.http.config.file", "How Alertmanager is asked, as --prometheus.http.config.file.").StringVar(&o.AlertmanagerHTTPConfig)
-	app.Flag("host", "Value of the label host that every query is held to, and that its own metrics carry; needed when Prometheus knows several hosts.").StringVar(&o.Host)
-	webConfig := web.Flags(app, defaultListen)
-	logConfig := logging.Flags(app)
+func execute(args []string, stdout, stderr io.Writer) error {
+	// SIGHUP reloads the policy, and must not end the manager while it starts.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	app := commandline.New("manager", "Kills containers that PromQL queries select, through the Docker Engine.")
+	app.UsageWriter(stdout).ErrorWriter(stderr)
+	o := run.Options{Options: gather.Options{Now: time.Now}}
+	app.Flag("config.file", "Policy file. If empty, the built-in policy one-of-each-kind.").PlaceHolder("FILE").StringVar(&o.ConfigFile)
+	app.Flag("prometheus.url", "URL of Prometheus.").Default("http://localhost:9090").StringVar(&o.PrometheusURL)
+	app.Flag("prometheus.http.config.file",
+		"HTTP client configuration file for Prometheus (TLS, authentication, proxies), in the format of promtool's --http.config.file.").PlaceHolder("FILE").StringVar(&o.PrometheusHTTPConfig)
+	dockerHost := app.DockerHost(" or of Podman's service")
+	app.Flag("audit.file", "Audit log file.").Default(defaultAudit).StringVar(&o.AuditFile)
+	app.Flag("dry-run", "Decide and record as usual, but kill nothing. Overrides the policy's mode.").BoolVar(&o.DryRun)
+	app.Flag("alertmanager.url",
+		"URL of the Alertmanager that is queried for vetoes, for rules with announce.").Default("http://localhost:9093").StringVar(&o.AlertmanagerURL)
+	app.Flag("alertmanager.http.config.file", "HTTP client configuration file for Alertmanager, as --prometheus.http.config.file.").PlaceHolder("FILE").StringVar(&o.AlertmanagerHTTPConfig)
+	app.Flag("grafana.url", "URL of Grafana as browsers reach it, for links on the status page. If empty, no links.").PlaceHolder("URL").StringVar(&o.GrafanaURL)
+	app.Flag("host", "Value of the label host to add to each query and to the manager's metrics. Required if Prometheus has several hosts.").PlaceHolder("NAME").StringVar(&o.Host)
+	webConfig := web.Flags(app.Application, defaultListen)
+	app.Flag("web.allowed-host", "Host name to accept in requests, in addition to IP addresses, names without a dot and the host's own name (repeatable). Unused with --web.config.file.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
+	logConfig := logging.Flags(app.Application)
 	output := "table"
 	outputFlag := func(c *kingpin.CmdClause) {
-		c.Flag("output", "table or json.").Default("table").EnumVar(&output, "table", "json")
+		c.Flag("output", "Output format, table or json.").Default("table").EnumVar(&output, "table", "json")
 	}
 
-	runCmd := app.Command("run", "Decide and act, every interval of the policy.")
-	planCmd := app.Command("plan", "Decide once and print who would be killed, who spared, and why. Kills nobody.")
+	runCmd := app.Command("run", "Run the manager: decide and kill once per interval of the policy.")
+	planCmd := app.Command("plan", "Decide once and print the decision for each container. Kills nothing.")
 	outputFlag(planCmd)
-	checkCmd := app.Command("check", "Read the policy file and print every mistake in it.")
-	checkFile := checkCmd.Arg("file", "Policy file; that of --config.file when not given.").String()
-	reportCmd := app.Command("report", "Print the low and the high containers with what they use.")
+	checkCmd := app.Command("check", "Check the policy file and print all errors.")
+	checkFiles := checkCmd.Arg("file", "Policy files. If none, that of --config.file.").Strings()
+	reportCmd := app.Command("report", "Print the low and the high containers and their usage.")
 	outputFlag(reportCmd)
-	var past BacktestOptions
-	backtestCmd := app.Command("backtest", "Decide over Prometheus' history and print what would have been killed. Needs no Docker, kills nobody.")
-	backtestCmd.Flag("since", "How far back, as 24h or 90m.").Default("24h").SetValue(&promDuration{to: &past.Since})
-	until := backtestCmd.Flag("until", "Time of the last tick, as 2026-01-02T15:04:05Z; now when not given.").String()
-	backtestCmd.Flag("policy", "A second policy file; what the two do differently is printed.").StringVar(&past.Other)
-	backtestCmd.Flag("all", "Print every kill, however many.").BoolVar(&past.All)
+	var past cli.BacktestOptions
+	backtestCmd := app.Command("backtest", "Run the policy over the history in Prometheus and print the kills it would have made. Kills nothing and needs no Docker Engine.")
+	backtestCmd.Flag("since", "Length of the history, such as 24h or 90m.").Default("24h").SetValue(&promDuration{to: &past.Since})
+	until := backtestCmd.Flag("until", "Time of the last tick, such as 2026-01-02T15:04:05Z. If empty, now.").PlaceHolder("TIME").String()
+	backtestCmd.Flag("policy", "Second policy file, to print the difference.").PlaceHolder("FILE").StringVar(&past.Other)
+	backtestCmd.Flag("all", "Print all kills.").BoolVar(&past.All)
+	backtestCmd.Flag("runtime", "Runtime whose containers the manager could have killed, docker or podman.").
+		Default(container.Docker).EnumVar(&past.Runtime, container.Docker, container.Podman)
 	outputFlag(backtestCmd)
-	testCmd := app.Command("test", "Try policies on made-up histories, as promtool tests rules. Needs the program prometheus.")
+	testCmd := app.Command("test", "Run policy tests, as promtool does for rules. Needs the program prometheus.")
 	testFiles := testCmd.Arg("file", "Policy test files.").Required().Strings()
-	testBinary := testCmd.Flag("prometheus.binary", "The program prometheus, a path or a name in PATH.").Default("prometheus").String()
-	healthCmd := app.Command("healthcheck", "Ask the manager that runs here whether it is alive.")
+	testBinary := testCmd.Flag("prometheus.binary", "Path or name in PATH of the program prometheus.").Default("prometheus").String()
+	healthCmd := app.Command("healthcheck", "Check the health of the local manager (exit status 0 = healthy).")
 
+	data := []string{"config.file", "prometheus.*", "host"}
+	now := append(data, "docker.host", "alertmanager.*", "dry-run", "log.*")
+	app.Heeds(planCmd, now...)
+	app.Heeds(reportCmd, append(data, "docker.host", "log.*")...)
+	app.Heeds(backtestCmd, data...)
+	app.Heeds(checkCmd, "config.file")
+	app.Heeds(testCmd)
+	app.Heeds(healthCmd, "web.listen-address", "web.config.file")
 	command, err := app.Parse(args)
 	if err != nil {
 		return err
+	}
+	if command != runCmd.FullCommand() {
+		signal.Stop(hup) // the other commands end with their terminal
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	switch command {
 	case checkCmd.FullCommand():
-		if *checkFile != "" {
-			o.ConfigFile = *checkFile
+		if len(*checkFiles) == 0 {
+			*checkFiles = []string{o.ConfigFile}
 		}
-		return check(o.ConfigFile, stdout)
+		return cli.Check(*checkFiles, stdout)
 	case healthCmd.FullCommand():
 		return web.Healthcheck(ctx, *webConfig)
 	case testCmd.FullCommand():
-		return testPolicies(ctx, *testFiles, *testBinary, stdout)
+		return cli.Test(ctx, *testFiles, *testBinary, stdout)
 	case backtestCmd.FullCommand():
 		if *until != "" {
 			if past.Until, err = time.Parse(time.RFC3339, *until); err != nil {
 				return fmt.Errorf("--until: %w", err)
 			}
 		}
-		past.Output = output
-		return backtest(ctx, o, past, stdout, stderr)
+		past.Policy, past.Output = o.ConfigFile, output
+		return cli.RunBacktest(ctx, o.Options, past, stdout, stderr)
 	}
 
 	engine, err := dockerclient.New(*dockerHost)
@@ -105,22 +129,22 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	defer engine.Close()
 	o.DockerHost = engine.Host()
-	o.Engine, o.Self, o.Web = engine, FindSelf("/proc"), *webConfig
+	o.Engine, o.Self, o.Web = engine, gather.FindSelf("/proc"), *webConfig
 	if o.Logger, err = logging.New(stderr, *logConfig); err != nil {
 		return err
 	}
 	switch command {
 	case planCmd.FullCommand():
-		return plan(ctx, o, output, stdout)
+		return cli.Plan(ctx, o.Options, o.ConfigFile, output, stdout)
 	case reportCmd.FullCommand():
-		return report(ctx, o, output, stdout)
+		return cli.PrintReport(ctx, o.Options, o.ConfigFile, output, stdout)
 	case runCmd.FullCommand():
-		return serve(ctx, o)
+		return serve(ctx, o, hup)
 	}
 	return nil
 }
 
-// promDuration reads a duration as Prometheus writes it: 1d, 24h, 1h30m.
+// promDuration parses a duration as Prometheus does: 1d, 24h, 1h30m.
 type promDuration struct{ to *time.Duration }
 
 // Set implements kingpin.Value.
@@ -133,15 +157,12 @@ func (d *promDuration) Set(s string) error {
 // String implements kingpin.Value.
 func (d *promDuration) String() string { return model.Duration(*d.to).String() }
 
-// serve runs the manager until ctx ends; SIGHUP reloads the policy.
-func serve(ctx context.Context, o Options) error {
-	a, err := New(o)
+// serve runs the manager until ctx ends; a value from hup reloads the policy.
+func serve(ctx context.Context, o run.Options, hup <-chan os.Signal) error {
+	a, err := run.New(o)
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	go func() {
 		for {
 			select {
@@ -155,13 +176,4 @@ func serve(ctx context.Context, o Options) error {
 	err = a.Run(ctx)
 	level.Info(o.Logger).Log("msg", "manager stopped")
 	return err
-}
-
-func check(path string, stdout io.Writer) error {
-	c, err := loadPolicy(path)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "%s: ok, mode %s, %d rules, every %s\n", policyName(path), c.Mode, len(c.Rules), c.Interval)
-	return nil
 }

@@ -20,35 +20,44 @@ import (
 
 const idleRef = "estiba-test/idle:latest"
 
-// realWorld is a Docker Engine, a Prometheus and an exporter of the test's
-// own. The exporter is the only part that is not the real one: it publishes
-// what the Engine lists, so that tests can make it lie.
+// realWorld is a Docker Engine or Podman, a Prometheus and a fake exporter, which
+// publishes what the Engine lists and can be made to publish something else.
 type realWorld struct {
-	engine     *testutil.Engine
+	engine     *testutil.Engine // nil with Podman
+	runtime    string
+	host       string // URL of the Engine
 	docker     *dockerclient.Client
 	prometheus string // URL
 
 	mu       sync.Mutex
-	frozen   string // when not empty, what the exporter repeats
+	frozen   string // if not empty, what the exporter repeats
 	down     bool
+	more     string // what the exporter publishes in addition
 	sequence int
 	manager  string // URL; its metrics are scraped with the exporter's
 }
 
-// newRealWorld starts it all; rules are rule files that Prometheus evaluates.
+// newRealWorld starts all parts; rules are rule files for Prometheus.
 func newRealWorld(t *testing.T, rules ...string) *realWorld {
 	t.Helper()
 	return newAlertingWorld(t, "", rules...)
 }
 
-// newAlertingWorld has its Prometheus send alerts to the Alertmanager at an
-// address, HOST:PORT; "" is none.
+// newAlertingWorld sends alerts to the Alertmanager at an address, HOST:PORT; "" is
+// none.
 func newAlertingWorld(t *testing.T, alertmanager string, rules ...string) *realWorld {
 	t.Helper()
-	t.Parallel() // most of its time such a test waits
+	t.Parallel() // such a test mostly waits
+	w := &realWorld{engine: testutil.StartEngine(t), runtime: container.Docker}
+	w.host, w.docker = w.engine.Host, w.engine.Client(t)
+	w.observe(t, alertmanager, rules)
+	return w
+}
+
+// observe starts the exporter and Prometheus.
+func (w *realWorld) observe(t *testing.T, alertmanager string, rules []string) {
+	t.Helper()
 	prometheus := testutil.Tool(t, "prometheus")
-	w := &realWorld{engine: testutil.StartEngine(t)}
-	w.docker = w.engine.Client(t)
 	testutil.IdleImage(t, w.docker, idleRef)
 	exporter := httptest.NewServer(http.HandlerFunc(w.scrape))
 	t.Cleanup(exporter.Close)
@@ -78,10 +87,9 @@ scrape_configs:
 	w.prometheus = "http://" + address
 	testutil.StartProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	return w
 }
 
-// scrape is the exporter: the metrics that the shipped policy asks for.
+// scrape is the exporter: the metrics that the shipped policies use.
 func (w *realWorld) scrape(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,9 +125,9 @@ func (w *realWorld) exposition(ctx context.Context) (string, error) {
 			continue
 		}
 		l, id := container.ParseLabels(c.Labels), container.ShortID(c.ID)
-		fmt.Fprintf(&b, "estiba_container_info{id=%q,name=%q,container_id=%q,image=%q,kind=%q,managed=\"%t\",protected=\"%t\"} 1\n",
-			id, c.Name, c.ID, c.Image, l.Kind, l.Managed, l.Protected)
-		// A made-up load: high-3 uses 3 % of a core, low-3 3 thousandths of that.
+		fmt.Fprintf(&b, "estiba_container_info{id=%q,name=%q,container_id=%q,image=%q,kind=%q,managed=\"%t\",protected=\"%t\",runtime=%q} 1\n",
+			id, c.Name, c.ID, c.Image, l.Kind, l.Managed, l.Protected, w.runtime)
+		// made-up load: high-3 uses 3 % of a core, low-3 0.003 %
 		load, name := 0.0, strings.SplitN(c.Name, "-", 3)
 		if len(name) > 1 && (name[0] == "high" || name[0] == "low") {
 			fmt.Sscan(name[1], &load)
@@ -136,16 +144,18 @@ func (w *realWorld) exposition(ctx context.Context) (string, error) {
 			defer resp.Body.Close()
 			lines := bufio.NewScanner(resp.Body)
 			for lines.Scan() {
-				if strings.HasPrefix(lines.Text(), "estiba_manager_protected{") || strings.HasPrefix(lines.Text(), "estiba_manager_kill_pending_timestamp_seconds{") {
+				if strings.HasPrefix(lines.Text(), "estiba_manager_protected{") ||
+					strings.HasPrefix(lines.Text(), "estiba_manager_kill_pending_timestamp_seconds{") {
 					fmt.Fprintln(&b, lines.Text())
 				}
 			}
 		}
 	}
+	b.WriteString(w.more)
 	return b.String(), nil
 }
 
-// freeze makes the exporter repeat what it says now, lies included.
+// freeze makes the exporter repeat its current metrics.
 func (w *realWorld) freeze(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -182,7 +192,7 @@ func (w *realWorld) tryStart(name string, labels ...string) (string, error) {
 	return id, w.docker.Start(ctx, id)
 }
 
-// running lists the names that run.
+// running returns the names of running containers.
 func (w *realWorld) running(t *testing.T) map[string]bool {
 	t.Helper()
 	list, err := w.docker.List(context.Background(), dockerclient.ListOptions{})
@@ -208,7 +218,7 @@ func (w *realWorld) mustRun(t *testing.T, names ...string) {
 	}
 }
 
-// startManager runs the program, as a process of its own, against the world.
+// startManager runs the manager as a process.
 func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (process *testutil.Process, url, auditFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -228,12 +238,14 @@ func (w *realWorld) startManager(t *testing.T, policy string, flags ...string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"env", asManager + "=1", program, "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
-		"--docker.host=" + w.engine.Host, "--web.listen-address=" + address, "--audit.file=" + auditFile}, flags...)
+	args := append([]string{
+		"env", asManager + "=1", program, "run", "--config.file=" + file, "--prometheus.url=" + w.prometheus,
+		"--docker.host=" + w.host, "--web.listen-address=" + address, "--audit.file=" + auditFile,
+	}, flags...)
 	return testutil.StartProcess(t, "manager", args...), "http://" + address, auditFile
 }
 
-// shipped is the shipped policy at a test's pace.
+// shipped is a shipped policy with shorter intervals.
 func shipped(t *testing.T, name string, replace ...string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("policies", name))

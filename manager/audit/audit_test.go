@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,10 @@ import (
 )
 
 func record(id string) Record {
-	return Record{Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), KillID: id, Rule: "r", Kind: "cpu", Container: strings.Repeat("a", 64), Mode: "live", Action: "remove"}
+	return Record{
+		Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), KillID: id, Rule: "r", Kind: "cpu", Container: strings.Repeat("a", 64), Mode: "live",
+		Action: "remove",
+	}
 }
 
 func open(t *testing.T, path string, o Options) *Log {
@@ -54,6 +58,12 @@ func lines(t *testing.T, path string) []Record {
 	return list
 }
 
+// acts are the records without checkpoints.
+func acts(t *testing.T, path string) []Record {
+	t.Helper()
+	return slices.DeleteFunc(lines(t, path), func(r Record) bool { return r.Phase == Checkpoint })
+}
+
 func TestIntentAndOutcome(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sub", "audit.jsonl")
 	l := open(t, path, Options{Recent: 10})
@@ -66,7 +76,7 @@ func TestIntentAndOutcome(t *testing.T) {
 		t.Errorf("unfinished = %+v", u)
 	}
 	must(t, l.Close())
-	got := lines(t, path)
+	got := acts(t, path)
 	if len(got) != 3 || got[0].Phase != Intent || got[2].Phase != Done || got[2].Outcome != OutcomeDone {
 		t.Errorf("file = %+v", got)
 	}
@@ -79,7 +89,7 @@ func TestIntentAndOutcome(t *testing.T) {
 	}
 }
 
-// A veto is read back neither as an act nor as one under way.
+// A veto counts neither as a kill nor as one in flight.
 func TestVeto(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path, Options{})
@@ -87,7 +97,7 @@ func TestVeto(t *testing.T) {
 	rec.Veto = &Veto{Silences: []string{"s"}, CreatedBy: "somebody", Comment: "why"}
 	must(t, l.Veto(rec))
 	must(t, l.Close())
-	if got := lines(t, path); len(got) != 1 || got[0].Phase != Vetoed || got[0].Veto.CreatedBy != "somebody" {
+	if got := acts(t, path); len(got) != 1 || got[0].Phase != Vetoed || got[0].Veto.CreatedBy != "somebody" {
 		t.Errorf("file = %+v", got)
 	}
 	l = open(t, path, Options{Recent: 10})
@@ -136,11 +146,12 @@ func TestRotation(t *testing.T) {
 	must(t, l.Intent(record("open")))
 	for before := int64(0); l.size > before; { // until it rotates
 		before = l.size
+		must(t, l.Intent(record("filler")))
 		must(t, l.Outcome(record("filler")))
 	}
 	must(t, l.Close())
 	files, _ := filepath.Glob(path + "*")
-	if len(files) != 5 { // itself, three rotated ones, the lock
+	if len(files) != 5 { // the file, three rotated ones, the lock
 		t.Errorf("files = %v", files)
 	}
 	for _, f := range files {
@@ -153,18 +164,18 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-func TestFileMovedAwayIsMadeAnew(t *testing.T) {
+func TestMovedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path, Options{})
 	must(t, l.Intent(record("1")))
 	must(t, os.Rename(path, path+".old"))
 	must(t, l.Intent(record("2")))
-	if got := lines(t, path); len(got) != 1 || got[0].KillID != "2" {
+	if got := acts(t, path); len(got) != 1 || got[0].KillID != "2" {
 		t.Errorf("file = %+v", got)
 	}
 }
 
-// A full disk: the intent fails, an outcome waits, both are right afterwards.
+// A full disk: the intent fails, an outcome waits, both are correct afterwards.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
@@ -188,7 +199,7 @@ func TestFullDisk(t *testing.T) {
 	f.Close()
 	var failed error
 	tries := 0
-	for failed == nil && tries < 100 { // the file's last page has room for some
+	for failed == nil && tries < 100 { // the last page has room for some
 		tries++
 		failed = l.Intent(record(fmt.Sprintf("more%d", tries)))
 	}
@@ -236,12 +247,12 @@ func TestManyWriters(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	if got := lines(t, path); len(got) != 32 || len(l.Unfinished()) != 0 {
+	if got := acts(t, path); len(got) != 32 || len(l.Unfinished()) != 0 {
 		t.Errorf("%d lines, %d unfinished", len(got), len(l.Unfinished()))
 	}
 }
 
-// TestMain lets the test program be the process that is killed.
+// TestMain runs the process that is killed.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("ESTIBA_AUDIT_HELPER"); path != "" {
 		l, err := Open(path, Options{})
@@ -254,7 +265,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("written")
-		// With nothing left to wake it, select {} would end the process.
+		// Without a goroutine to wake it, select {} would end the process.
 		time.Sleep(time.Minute)
 		os.Exit(1)
 	}

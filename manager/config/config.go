@@ -1,23 +1,26 @@
-// Package config is the manager's policy file: what it may say, what holds
-// when it says nothing, and every mistake in it at once.
+// Package config parses the manager's policy file: keys, defaults, and all errors at
+// once.
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
-// Mode says whether a decided kill is carried out.
+// Mode is live or dry run.
 type Mode string
 
-// The two modes. There is no default: the file has to say which.
+// The two modes. There is no default: the file has to have one.
 const (
 	ModeLive   Mode = "live"
 	ModeDryRun Mode = "dry_run"
 )
 
-// Scope says which containers may be acted on at all.
+// Scope is which containers may be killed.
 type Scope string
 
 // The two scopes.
@@ -26,7 +29,7 @@ const (
 	ScopeAll     Scope = "all"
 )
 
-// Action is what is done to a victim.
+// Action is how a container is killed.
 type Action string
 
 // The four actions.
@@ -43,11 +46,11 @@ type KeepBy string
 // KeepByKind groups by the label estiba.kind.
 const KeepByKind KeepBy = "kind"
 
-// Config is one accepted policy file. It is never changed after Parse.
+// Config is an accepted policy file. It does not change after Parse.
 type Config struct {
 	Mode            Mode
 	Interval        time.Duration // from the start of one tick to the next
-	MaxSampleAge    time.Duration // with older data nobody dies
+	MaxSampleAge    time.Duration // older data kill nothing
 	MaxKillsPerTick int           // over all rules
 	Scope           Scope
 	Keep            []Keep
@@ -55,56 +58,65 @@ type Config struct {
 	Rules           []Rule
 }
 
-// Keep is a promise that holds after every kill.
+// Keep is a keep rule: it holds after each kill.
 type Keep struct {
 	By  KeepBy
-	Min int // running containers in scope, in each group, at least
+	Min int // smallest number of running containers in scope, in each group
 }
 
-// Protect names containers that are never acted on. Names and Images are
-// patterns in which * stands for any text.
+// Protect are the protected containers. Names and Images are patterns in which * is any
+// text.
 type Protect struct {
 	Names  []string
-	Images []string          // match the whole reference, or it without tag or registry
+	Images []string          // match the whole reference, or the one without tag or registry
 	Labels map[string]string // key to value; the value "*" is any
 }
 
-// Rule is one question and what to do with the answer.
+// Rule is a query, an action and its limits.
 type Rule struct {
 	Name     string
-	Query    string // PromQL; one sample a candidate, label id, the highest value dies first
+	Query    string // PromQL; one sample per candidate, label id, the highest value is killed first
 	For      time.Duration
-	Announce time.Duration // how long a kill is announced to Alertmanager before it is made; 0 not at all
+	Announce time.Duration // time between the announcement and the kill; 0 is no announcement
 	Action   Action
 	Grace    time.Duration // between SIGTERM and SIGKILL (stop, remove)
-	Cooldown time.Duration // after a kill of this rule, before its next
+	Cooldown time.Duration // after a kill of this rule
 	MaxKills int           // per tick
 	DryRun   bool
-	Relief   Relief
+	// RemoveVolumes: remove deletes the container's anonymous volumes as well.
+	RemoveVolumes bool
+	Relief        Relief
 }
 
-// ReliefBy is what a rule's pressure is.
+// KillTime is how long a container may take to exit in a kill of the rule.
+func (r Rule) KillTime() time.Duration {
+	if r.Action == ActionStop || r.Action == ActionRemove {
+		return r.Grace
+	}
+	return 0
+}
+
+// ReliefBy is how a rule's relief value is computed.
 type ReliefBy string
 
-// The three pressures.
+// The three relief values.
 const (
-	ReliefByCount ReliefBy = "count" // how many candidates there are
+	ReliefByCount ReliefBy = "count" // number of candidates
 	ReliefBySum   ReliefBy = "sum"   // the sum of their values
-	ReliefByQuery ReliefBy = "query" // what Relief.Query says
+	ReliefByQuery ReliefBy = "query" // result of Relief.Query
 )
 
-// Relief is how the effect of a rule's kills is judged.
+// Relief is how the effect of a rule's kills is measured.
 type Relief struct {
 	By          ReliefBy
 	Query       string        // PromQL, one number; with ReliefByQuery only
-	AtLeast     float64       // share of the pressure that has to be gone, 0 to 1
-	After       time.Duration // between a kill and the sample that is looked at
-	StopAfter   int           // kills in a row without relief; 0 never stops
-	ResumeAfter time.Duration // one more try after that; 0 is never
+	AtLeast     float64       // required decrease of the relief value, as a share from 0 to 1
+	After       time.Duration // time between a kill and the sample that measures it
+	StopAfter   int           // consecutive kills without relief that stop the rule; 0 is never
+	ResumeAfter time.Duration // time until the retry of a stopped rule; 0 is never
 }
 
-// EffectiveMode is the mode that kills of r are made in: live only if nothing
-// says dry run.
+// EffectiveMode is the mode of kills of r: live only if nothing requests a dry run.
 func (c *Config) EffectiveMode(r Rule, dryRunFlag bool) Mode {
 	if dryRunFlag || r.DryRun || c.Mode != ModeLive {
 		return ModeDryRun
@@ -112,8 +124,7 @@ func (c *Config) EffectiveMode(r Rule, dryRunFlag bool) Mode {
 	return ModeLive
 }
 
-// What holds for a key that the file leaves out. mode, keep, rules and a
-// rule's name, query and action have no default.
+// Defaults. mode, keep, rules and a rule's name, query and action have none.
 const (
 	DefaultInterval        = 10 * time.Second
 	DefaultMaxSampleAge    = 20 * time.Second
@@ -127,7 +138,7 @@ const (
 
 // Load reads and parses the policy file at path.
 func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("policy file: %w", err)
 	}
@@ -136,4 +147,21 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("policy file %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// readTime limits reading a pipe.
+const readTime = 5 * time.Second
+
+// readFile reads up to the size limit. A pipe without a writer is empty, and one
+// without data does not block: a policy is read while the manager runs.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := f.SetReadDeadline(time.Now().Add(readTime)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }

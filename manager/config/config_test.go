@@ -7,48 +7,57 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/tools/txtar"
 )
 
-var update = flag.Bool("update", false, "write the messages beside the invalid files")
+var update = flag.Bool("update", false, "write the messages of the invalid policies")
 
-// Each invalid file holds one mistake (or says "several" in its name), its
-// message stands beside it.
-func TestEachMistake(t *testing.T) {
-	files, err := filepath.Glob("testdata/invalid-*.yml")
-	if err != nil || len(files) < 30 {
-		t.Fatalf("found %d files, %v", len(files), err)
+const invalidPolicies = "testdata/invalid.txtar"
+
+// invalid reads the invalid policies: NAME.yml, and the message for it in NAME.txt.
+func invalid(t testing.TB) *txtar.Archive {
+	t.Helper()
+	a, err := txtar.ParseFile(invalidPolicies)
+	if err != nil || len(a.Files) < 60 || len(a.Files)%2 != 0 {
+		t.Fatalf("reading %s: %v", invalidPolicies, err)
 	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	return a
+}
+
+// Each invalid policy has one mistake, or says "several" in its name.
+func TestEachMistake(t *testing.T) {
+	a := invalid(t)
+	for i := 0; i < len(a.Files); i += 2 {
+		policy, message := a.Files[i], &a.Files[i+1]
+		t.Run(policy.Name, func(t *testing.T) {
+			if want := strings.TrimSuffix(policy.Name, ".yml") + ".txt"; message.Name != want {
+				t.Fatalf("%s comes after it, want %s", message.Name, want)
 			}
-			_, err = Parse(data)
+			_, err := Parse(policy.Data)
 			var problems Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("Parse = %v, want Problems", err)
 			}
-			if !strings.Contains(file, "several") && len(problems) != 1 {
+			if !strings.Contains(policy.Name, "several") && len(problems) != 1 {
 				t.Errorf("%d mistakes found in a file with one:\n%v", len(problems), err)
 			}
-			beside := strings.TrimSuffix(file, ".yml") + ".txt"
 			got := err.Error() + "\n"
 			if *update {
-				if err := os.WriteFile(beside, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				message.Data = []byte(got)
 			}
-			want, err := os.ReadFile(beside)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("message is\n%swant\n%s", got, want)
+			if got != string(message.Data) {
+				t.Errorf("message is\n%swant\n%s", got, message.Data)
 			}
 		})
+	}
+	if *update {
+		if err := os.WriteFile(invalidPolicies, txtar.Format(a), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -60,8 +69,10 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Mode: ModeDryRun, Interval: 10 * time.Second, MaxSampleAge: 20 * time.Second, MaxKillsPerTick: 20, Scope: ScopeManaged,
 		Keep: []Keep{},
-		Rules: []Rule{{Name: "one", Query: "up", Action: ActionStop, Grace: 10 * time.Second, MaxKills: 20,
-			Relief: Relief{By: ReliefByCount, StopAfter: 5, ResumeAfter: 10 * time.Minute}}},
+		Rules: []Rule{{
+			Name: "one", Query: "up", Action: ActionStop, Grace: 10 * time.Second, MaxKills: 20,
+			Relief: Relief{By: ReliefByCount, StopAfter: 5, ResumeAfter: 10 * time.Minute},
+		}},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -76,6 +87,63 @@ func TestRelief(t *testing.T) {
 	want := Relief{By: ReliefByQuery, Query: "estiba_host_memory_used_bytes", AtLeast: 0.05, After: 30 * time.Second, StopAfter: 3, ResumeAfter: 0}
 	if got := c.Rules[0].Relief; got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// Volumes are kept by default; an alias has its anchor's value.
+func TestRemoveVolumesAndAliases(t *testing.T) {
+	c, err := Load("testdata/valid-remove-volumes.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Rules[0].RemoveVolumes || c.Rules[1].RemoveVolumes || c.Rules[2].Query != "topk(3, up)" {
+		t.Errorf("%+v", c.Rules)
+	}
+}
+
+// A short file with large values behind aliases is refused quickly.
+func TestBoundsOfAFile(t *testing.T) {
+	head := "mode: live\nkeep: []\nrules:\n"
+	manyRules := strings.Repeat(" - {name: a, query: up, action: stop}\n", 101)
+	list := "[" + strings.Repeat("a,", 40_000) + "]"
+	for text, want := range map[string]string{
+		head + " - {name: a, action: stop, query: '" + strings.Repeat("(", 20_000) + "up'}\n": "has 20002 characters, at most 10000 are allowed",
+		head + manyRules:                 "rules: has 101 rules, at most 100 are allowed",
+		strings.Repeat("#", 1<<20+1):     "the file is larger than 1048576 bytes",
+		strings.Repeat("[", 100_000):     "exceeded max depth",
+		head + " - {}\nprotect: " + list: "rules[0].name: is required",
+		"x: &l " + list + "\nprotect: {names: *l}\nkeep: [" + strings.Repeat("{by: *l},", 10) + "]": "unknown key",
+	} {
+		begun := time.Now()
+		_, err := Parse([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s gives %.300v, want %s", text, err, want)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%.80s took %s", text, took)
+		}
+	}
+	// A long text behind many aliases, in messages and as a query.
+	long := "x: &x \"" + strings.Repeat("long ", 100_000) + "\"\n"
+	sums := "x: &x \"up" + strings.Repeat("+up", 3000) + "\"\n"
+	for text, want := range map[string]string{
+		long + "mode: live\nkeep: [" + strings.Repeat("*x, ", 90_000) + "]\n": "has more than 200000 values",
+		long + "mode: *x\n": `mode: "long long`,
+		sums + head + strings.Repeat(" - {name: r, action: kill, query: *x, relief: {by: query, query: *x}}\n", 100): "one query too many",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > maxProblems*(maxMessage+200) {
+			t.Errorf("%.80s gives %.300v, want %s", text, err, want)
+		}
+	}
+	if _, err := ParseTests([]byte(long+"tests:\n - {name: a, kills: [], spared: ["+strings.Repeat("{at: *x}, ", 50_000)+"]}\n"), nil); err == nil ||
+		!strings.Contains(err.Error(), "has more than 200000 values") {
+		t.Errorf("a long text as a time: %.300v", err)
+	}
+	// The same list behind many aliases: each use counts.
+	alias := "tests:\n - {name: a, kills: [], containers: &l [" + strings.Repeat("{name: a},", 1000) + "]}\n" +
+		strings.Repeat(" - {name: b, kills: [], containers: *l}\n", 1000)
+	if _, err := ParseTests([]byte(alias), nil); err == nil || !strings.Contains(err.Error(), "has more than 200000 values") {
+		t.Errorf("many aliases: %.300v", err)
 	}
 }
 
@@ -95,7 +163,7 @@ func TestShippedPolicies(t *testing.T) {
 	}
 }
 
-// Nothing but live in the file, the rule and the command line makes it live.
+// Live requires live in the file, the rule and the command line.
 func TestEffectiveMode(t *testing.T) {
 	for _, mode := range []Mode{ModeLive, ModeDryRun, ""} {
 		for _, rule := range []bool{false, true} {
@@ -114,7 +182,11 @@ func TestLoadNamesTheFile(t *testing.T) {
 	if _, err := Load("testdata/none.yml"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Load of no file: %v", err)
 	}
-	if _, err := Load("testdata/invalid-mode-missing.yml"); err == nil || !strings.Contains(err.Error(), "invalid-mode-missing.yml") {
+	file := filepath.Join(t.TempDir(), "modeless.yml")
+	if err := os.WriteFile(file, []byte("keep: []\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "modeless.yml") {
 		t.Errorf("Load = %v, want the file's name", err)
 	}
 }
@@ -128,6 +200,15 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for _, file := range invalid(f).Files {
+		f.Add(file.Data)
+	}
+	for _, odd := range []string{
+		"---", "~", "a", "[]", "{}", "mode: &a [*a]", "&a {mode: live, keep: [], rules: *a}",
+		"mode: live\nkeep: []\nrules: &r\n - *r\n", "*a", "? ? a\n",
+	} {
+		f.Add([]byte(odd))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data)
 		if (c == nil) == (err == nil) {
@@ -137,4 +218,23 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted %+v", c)
 		}
 	})
+}
+
+// A pipe without a writer, and one without data, do not block.
+func TestPolicyThatIsAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yml")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("without a writer: %v", err)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := Load(path); err == nil {
+		t.Error("with a writer and no data: no error")
+	}
 }

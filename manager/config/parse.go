@@ -1,11 +1,8 @@
 package config
 
 import (
-	"bytes"
-	"errors"
-	"io"
+	"math"
 	"regexp"
-	"sort"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -13,28 +10,26 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ruleName keeps rule names usable as label values and in file names.
+// Characters of container names and image references, and *. A pattern with others,
+// such as db-[0-9], would protect nothing.
+var (
+	namePattern  = regexp.MustCompile(`^[A-Za-z0-9_.*-]+$`)
+	imagePattern = regexp.MustCompile(`^[A-Za-z0-9_.:/@*-]+$`)
+)
+
+// ruleName keeps rule names usable as label values and file names.
 var ruleName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-// Parse reads a policy file. The error, if any, is of type Problems and holds
-// every mistake that the file has.
+// Parse parses a policy file. The error, if any, is of type Problems and lists all
+// errors of the file.
 func Parse(data []byte) (*Config, error) {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc yaml.Node
-	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, Problems{{Message: "the file is empty"}}
-	} else if err != nil {
-		return nil, Problems{{Message: err.Error()}}
-	}
 	r := &reader{}
-	var second yaml.Node
-	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		r.fail(nil, "", "the file holds more than one document")
+	var c *Config
+	if doc := r.document(data); doc != nil {
+		c = r.config(doc)
 	}
-	c := r.config(doc.Content[0])
-	if len(r.problems) > 0 {
-		sort.SliceStable(r.problems, func(i, j int) bool { return r.problems[i].Line < r.problems[j].Line })
-		return nil, r.problems
+	if err := r.mistakes(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -49,20 +44,30 @@ func (r *reader) config(n *yaml.Node) *Config {
 	var rules *yaml.Node
 	r.mapping(n, "", []string{"mode", "keep", "rules"}, map[string]func(*yaml.Node, string){
 		"mode":               func(n *yaml.Node, p string) { word(r, n, p, &c.Mode, ModeLive, ModeDryRun) },
-		"interval":           func(n *yaml.Node, p string) { r.duration(n, p, time.Second, &c.Interval) },
-		"max_sample_age":     func(n *yaml.Node, p string) { r.duration(n, p, time.Second, &c.MaxSampleAge) },
-		"max_kills_per_tick": func(n *yaml.Node, p string) { r.count(n, p, 1, &c.MaxKillsPerTick) },
+		"interval":           func(n *yaml.Node, p string) { r.duration(n, p, time.Second, maxInterval, &c.Interval) },
+		"max_sample_age":     func(n *yaml.Node, p string) { r.sampleAge(n, p, &c.MaxSampleAge) },
+		"max_kills_per_tick": func(n *yaml.Node, p string) { r.count(n, p, 1, maxKills, &c.MaxKillsPerTick) },
 		"scope":              func(n *yaml.Node, p string) { word(r, n, p, &c.Scope, ScopeManaged, ScopeAll) },
 		"keep":               func(n *yaml.Node, p string) { c.Keep = r.keeps(n, p) },
 		"protect":            func(n *yaml.Node, p string) { c.Protect = r.protect(n, p) },
 		"rules":              func(n *yaml.Node, _ string) { rules = n },
 	})
-	// Rules are compared with the interval and the budget, so they come last
-	// wherever they stand in the file.
+	// Rules are compared with the interval and the budget, so they are read last.
 	if rules != nil {
 		c.Rules = r.rules(rules, "rules", c)
 	}
 	return c
+}
+
+func (r *reader) sampleAge(n *yaml.Node, path string, to *time.Duration) {
+	var age time.Duration
+	r.duration(n, path, time.Second, math.MaxInt64, &age)
+	switch {
+	case age > MaxSampleAgeLimit:
+		r.fail(n, path, "%s is more than %s, and Prometheus looks back no further for a sample", n.Value, model.Duration(MaxSampleAgeLimit))
+	case age > 0:
+		*to = age
+	}
 }
 
 func (r *reader) keeps(n *yaml.Node, path string) []Keep {
@@ -72,7 +77,7 @@ func (r *reader) keeps(n *yaml.Node, path string) []Keep {
 		var k Keep
 		r.mapping(n, path, []string{"by", "min"}, map[string]func(*yaml.Node, string){
 			"by":  func(n *yaml.Node, p string) { word(r, n, p, &k.By, KeepByKind) },
-			"min": func(n *yaml.Node, p string) { r.count(n, p, 1, &k.Min) },
+			"min": func(n *yaml.Node, p string) { r.count(n, p, 1, maxKeep, &k.Min) },
 		})
 		if k.By != "" && seen[k.By] {
 			r.fail(n, join(path, "by"), "%s has a keep rule already", k.By)
@@ -85,56 +90,45 @@ func (r *reader) keeps(n *yaml.Node, path string) []Keep {
 
 func (r *reader) protect(n *yaml.Node, path string) Protect {
 	var p Protect
-	texts := func(to *[]string) func(*yaml.Node, string) {
+	patterns := func(to *[]string, possible *regexp.Regexp, what string) func(*yaml.Node, string) {
 		return func(n *yaml.Node, path string) {
 			r.list(n, path, func(n *yaml.Node, path string) {
 				var s string
-				if r.text(n, path, &s); s != "" {
-					*to = append(*to, s)
+				if r.text(n, path, &s); s == "" {
+					return
 				}
+				if !possible.MatchString(s) {
+					r.fail(n, path, "%q matches no %s: * stands for any text, other characters for themselves", s, what)
+				}
+				*to = append(*to, s)
 			})
 		}
 	}
 	r.mapping(n, path, nil, map[string]func(*yaml.Node, string){
-		"names":  texts(&p.Names),
-		"images": texts(&p.Images),
-		"labels": func(n *yaml.Node, path string) {
-			if n.Kind != yaml.MappingNode {
-				r.fail(n, path, "want a mapping, not %s", describe(n))
-				return
-			}
-			p.Labels = map[string]string{}
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				key, value := n.Content[i].Value, resolve(n.Content[i+1])
-				at := join(path, key)
-				if _, twice := p.Labels[key]; twice {
-					r.fail(n.Content[i], at, "stands here twice")
-				}
-				// A label's value is text to Docker, so true and 1 are taken
-				// as they are written.
-				if value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null" {
-					r.fail(value, at, "want a text, not %s", describe(value))
-				}
-				p.Labels[key] = value.Value
-			}
-		},
+		"names":  patterns(&p.Names, namePattern, "container name"),
+		"images": patterns(&p.Images, imagePattern, "image reference"),
+		"labels": func(n *yaml.Node, path string) { p.Labels = r.texts(n, path) },
 	})
 	return p
 }
 
 func (r *reader) rules(n *yaml.Node, path string, c *Config) []Rule {
+	if len(n.Content) > maxRules {
+		r.fail(n, path, "has %d rules, at most %d are allowed", len(n.Content), maxRules)
+		return nil
+	}
 	var rules []Rule
 	names := map[string]bool{}
 	r.list(n, path, func(n *yaml.Node, path string) {
 		rule := r.rule(n, path, c)
 		if rule.Name != "" && names[rule.Name] {
-			r.fail(n, join(path, "name"), "another rule is called %s", rule.Name)
+			r.fail(n, join(path, "name"), "another rule is named %s", rule.Name)
 		}
 		names[rule.Name] = true
 		rules = append(rules, rule)
 	})
-	if n.Kind == yaml.SequenceNode && len(rules) == 0 {
-		r.fail(n, path, "holds no rule")
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		r.fail(n, path, "has no rules")
 	}
 	return rules
 }
@@ -144,11 +138,11 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 		Grace: DefaultGrace, MaxKills: c.MaxKillsPerTick,
 		Relief: Relief{By: DefaultReliefBy, StopAfter: DefaultStopAfter, ResumeAfter: DefaultResumeAfter},
 	}
-	var relief *yaml.Node
+	var relief, volumes *yaml.Node
 	r.mapping(n, path, []string{"name", "query", "action"}, map[string]func(*yaml.Node, string){
 		"name": func(n *yaml.Node, p string) {
 			if r.text(n, p, &rule.Name); rule.Name != "" && !ruleName.MatchString(rule.Name) {
-				r.fail(n, p, "%q is not a name of small letters, digits and _", rule.Name)
+				r.fail(n, p, "%q is not a name of lower case letters, digits and _", rule.Name)
 			}
 		},
 		"query": func(n *yaml.Node, p string) {
@@ -157,13 +151,13 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 			}
 		},
 		"for": func(n *yaml.Node, p string) {
-			r.duration(n, p, 0, &rule.For)
+			r.duration(n, p, 0, maxFor, &rule.For)
 			if rule.For > 0 && rule.For < c.Interval {
 				r.fail(n, p, "%s is shorter than interval %s", model.Duration(rule.For), model.Duration(c.Interval))
 			}
 		},
 		"announce": func(n *yaml.Node, p string) {
-			r.duration(n, p, 0, &rule.Announce)
+			r.duration(n, p, 0, maxAnnounce, &rule.Announce)
 			if rule.Announce > 0 && rule.Announce < c.Interval {
 				r.fail(n, p, "%s is shorter than interval %s", model.Duration(rule.Announce), model.Duration(c.Interval))
 			}
@@ -171,10 +165,11 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 		"action": func(n *yaml.Node, p string) {
 			word(r, n, p, &rule.Action, ActionStop, ActionKill, ActionRemove, ActionPause)
 		},
-		"grace":    func(n *yaml.Node, p string) { r.duration(n, p, 0, &rule.Grace) },
-		"cooldown": func(n *yaml.Node, p string) { r.duration(n, p, 0, &rule.Cooldown) },
+		"remove_volumes": func(n *yaml.Node, p string) { volumes = n; r.flag(n, p, &rule.RemoveVolumes) },
+		"grace":          func(n *yaml.Node, p string) { r.duration(n, p, 0, maxGrace, &rule.Grace) },
+		"cooldown":       func(n *yaml.Node, p string) { r.duration(n, p, 0, maxCooldown, &rule.Cooldown) },
 		"max_kills": func(n *yaml.Node, p string) {
-			r.count(n, p, 1, &rule.MaxKills)
+			r.count(n, p, 1, maxKills, &rule.MaxKills)
 			if rule.MaxKills > c.MaxKillsPerTick {
 				r.fail(n, p, "%d is more than max_kills_per_tick %d", rule.MaxKills, c.MaxKillsPerTick)
 			}
@@ -182,7 +177,10 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 		"dry_run": func(n *yaml.Node, p string) { r.flag(n, p, &rule.DryRun) },
 		"relief":  func(n *yaml.Node, _ string) { relief = n },
 	})
-	// Compared with the cooldown, so it comes last wherever it stands.
+	if volumes != nil && rule.Action != "" && rule.Action != ActionRemove {
+		r.fail(volumes, join(path, "remove_volumes"), "needs action: remove")
+	}
+	// Compared with the cooldown, so it is read last.
 	if relief != nil {
 		r.relief(relief, join(path, "relief"), &rule)
 	}
@@ -200,43 +198,63 @@ func (r *reader) relief(n *yaml.Node, path string, rule *Rule) {
 		},
 		"at_least": func(n *yaml.Node, p string) { r.share(n, p, &to.AtLeast) },
 		"after": func(n *yaml.Node, p string) {
-			r.duration(n, p, 0, &to.After)
+			r.duration(n, p, 0, maxCooldown, &to.After)
 			if to.After > rule.Cooldown {
 				r.fail(n, p, "%s is longer than cooldown %s: the next kills would come before the effect of the last is known", model.Duration(to.After), model.Duration(rule.Cooldown))
 			}
 		},
-		"stop_after":   func(n *yaml.Node, p string) { r.count(n, p, 0, &to.StopAfter) },
-		"resume_after": func(n *yaml.Node, p string) { r.duration(n, p, 0, &to.ResumeAfter) },
+		"stop_after":   func(n *yaml.Node, p string) { r.count(n, p, 0, maxStopAfter, &to.StopAfter) },
+		"resume_after": func(n *yaml.Node, p string) { r.duration(n, p, 0, maxResumeAfter, &to.ResumeAfter) },
 	})
 	switch {
 	case n.Kind != yaml.MappingNode:
 	case to.By == ReliefByQuery && to.Query == "":
-		r.fail(n, join(path, "query"), "is missing; by: query needs it")
+		r.fail(n, join(path, "query"), "is required with by: query")
 	case to.By != ReliefByQuery && to.Query != "":
-		r.fail(n, join(path, "query"), "stands here without by: query")
+		r.fail(n, join(path, "query"), "needs by: query")
 	}
 }
 
-// number refuses what can never give one number.
-func (r *reader) number(n *yaml.Node, path, query string) {
+// promQL parses a query; nil after an error.
+func (r *reader) promQL(n *yaml.Node, path, query string) parser.Expr {
+	if len(query) > maxQuery {
+		r.fail(n, path, "has %d characters, at most %d are allowed; a recording rule may hold part of it", len(query), maxQuery)
+		return nil
+	}
+	if r.queries += len(query); r.queries > maxQueries {
+		r.fail(n, path, "is one query too many: all of a file may have %d characters", maxQueries)
+		return nil
+	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(query)
 	if err != nil {
 		r.fail(n, path, "is not PromQL: %v", err)
+		return nil
+	}
+	return expr
+}
+
+// number refuses a query that cannot return one number.
+func (r *reader) number(n *yaml.Node, path, query string) {
+	expr := r.promQL(n, path, query)
+	if expr == nil {
 		return
 	}
 	if t := expr.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
-		r.fail(n, path, "gives a %s, want one number", parser.DocumentedType(t))
+		r.fail(n, path, "is a %s, expected one number", parser.DocumentedType(t))
 	}
 }
 
-// query refuses what can never give one sample a container.
+// query refuses a query that cannot return a sample with a container's id.
 func (r *reader) query(n *yaml.Node, path, query string) {
-	expr, err := parser.NewParser(parser.Options{}).ParseExpr(query)
-	if err != nil {
-		r.fail(n, path, "is not PromQL: %v", err)
+	expr := r.promQL(n, path, query)
+	if expr == nil {
 		return
 	}
 	if expr.Type() != parser.ValueTypeVector {
-		r.fail(n, path, "gives a %s, want an instant vector", parser.DocumentedType(expr.Type()))
+		r.fail(n, path, "is a %s, expected an instant vector", parser.DocumentedType(expr.Type()))
+		return
+	}
+	if why := neverHasID(expr); why != "" {
+		r.fail(n, path, "its result has no label id, so it selects no container: %s", why)
 	}
 }

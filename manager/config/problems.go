@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Problem is one mistake in a policy file.
+// Problem is one error in a policy file.
 type Problem struct {
 	Path    string // "rules[1].for"; empty for the file as a whole
-	Line    int    // 1-based; 0 when there is none
+	Line    int    // 1-based; 0 if unknown
 	Message string
 }
 
-// String gives "rules[1].for: 5s is shorter than interval 10s (line 14)".
+// String returns "rules[1].for: 5s is shorter than interval 10s (line 14)".
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.Path != "" {
@@ -25,16 +25,16 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems is every mistake of one file, in the order of the file.
+// Problems are all errors of a file, in the order of the file.
 type Problems []Problem
 
-// Error lists the mistakes, one a line when there are several.
+// Error lists the errors, one per line if there are several.
 func (p Problems) Error() string {
 	if len(p) == 1 {
 		return p[0].String()
 	}
 	lines := make([]string, 0, len(p)+1)
-	lines = append(lines, fmt.Sprintf("%d mistakes:", len(p)))
+	lines = append(lines, fmt.Sprintf("%d errors:", len(p)))
 	for _, one := range p {
 		lines = append(lines, "  "+one.String())
 	}

@@ -9,33 +9,25 @@ import (
 	"github.com/estiba/estiba/manager/policy"
 )
 
-// Recover completes the intents that an earlier run left without outcome. It
-// cannot know whether that run acted, and says so: unknown, with what is found
-// of the container now. An error means that the Engine could not be asked or
-// the record not be written; what was completed before stays completed.
-func Recover(ctx context.Context, reader Reader, record Record, unfinished []audit.Record, now time.Time) ([]audit.Record, error) {
-	var completed []audit.Record
-	for _, rec := range unfinished {
-		rec.Phase, rec.Time, rec.Outcome = audit.Done, now.UTC(), audit.OutcomeUnknown
-		if rec.Mode != policy.Live {
-			rec.Outcome = audit.OutcomeDryRun
-		} else {
-			found, err := find(ctx, reader, rec)
-			if err != nil {
-				return completed, err
-			}
-			rec.Found = found
-		}
-		if err := record.Outcome(rec); err != nil {
-			return completed, err
-		}
-		completed = append(completed, rec)
+// Complete is the outcome of an interrupted kill: unknown, since that run may or may
+// not have killed, with the current state of the container. An error means that the
+// Engine did not answer.
+func Complete(ctx context.Context, reader Reader, rec audit.Record, now time.Time) (audit.Record, error) {
+	rec.Phase, rec.Time, rec.Outcome = audit.Done, now.UTC(), audit.OutcomeUnknown
+	if rec.Mode != policy.Live {
+		rec.Outcome = audit.OutcomeDryRun
+		return rec, nil
 	}
-	return completed, nil
+	found, err := find(ctx, reader, rec)
+	if err != nil {
+		return audit.Record{}, err
+	}
+	rec.Found, rec.Acted = found, true // as far as known
+	return rec, nil
 }
 
 func find(ctx context.Context, reader Reader, rec audit.Record) (audit.Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	c, err := reader.Inspect(ctx, rec.Container)
 	switch {
@@ -43,6 +35,8 @@ func find(ctx context.Context, reader Reader, rec audit.Record) (audit.Found, er
 		return audit.FoundGone, nil
 	case err != nil:
 		return "", err
+	case c.ID != rec.Container:
+		return audit.FoundGone, nil // another container is named like its id
 	case !c.StartedAt.Equal(rec.StartedAt):
 		return audit.FoundRestarted, nil
 	case c.State == dockerclient.StatePaused:

@@ -1,22 +1,23 @@
-// Package httpclient makes the clients that ask Prometheus and Alertmanager, from
-// the file that promtool and amtool take as --http.config.file: TLS, passwords,
-// tokens, proxies. A password in a file is in no process list, and may change while
-// the manager runs.
+// Package httpclient makes the HTTP clients for Prometheus and Alertmanager, from a
+// file in the format of promtool's and amtool's --http.config.file: TLS,
+// authentication, proxies. A password in a file is in no process list, and may change
+// while the manager runs.
 package httpclient
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/common/config"
 )
 
-// New is a client for one server, named in errors and by name. With file it goes by
-// what stands there (https://prometheus.io/docs/prometheus/latest/configuration/promtool/),
-// strictly read; paths in it are looked for beside it, and read at each request.
-// Without one, "", it goes by plain. timeout is of one request with its answer; 0 is
-// none.
+// New returns a client for the server called name in errors. It is configured by file
+// (https://prometheus.io/docs/prometheus/latest/configuration/promtool/), strictly
+// parsed; paths in it are relative to it, and read at each request. Without file ("") it
+// uses plain. timeout is the time limit of a request with its response; 0 is none.
 func New(name, file string, plain *http.Transport, timeout time.Duration) (*http.Client, error) {
 	if file == "" {
 		return &http.Client{Transport: plain, Timeout: timeout}, nil
@@ -31,4 +32,21 @@ func New(name, file string, plain *http.Transport, timeout time.Duration) (*http
 	}
 	client.Timeout = timeout
 	return client, nil
+}
+
+// URL parses the address of the server called name in errors, which do not contain the
+// password of the address.
+func URL(name, address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // without the URL
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s url: %w", name, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%s url %q: expected http://HOST:PORT", name, u.Redacted())
+	}
+	return u, nil
 }

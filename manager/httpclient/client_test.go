@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// said is what a server hears of who asks, "USER:PASSWORD"; "" is nobody.
+// said is the basic authentication of a request, "USER:PASSWORD"; "" is none.
 func said(t *testing.T, client *http.Client) string {
 	t.Helper()
 	var heard string
@@ -46,7 +46,7 @@ func TestPasswordFile(t *testing.T) {
 	if client.Timeout != time.Minute {
 		t.Errorf("its time limit is %s", client.Timeout)
 	}
-	// The file that it names is beside it, and is read each time.
+	// The named file is relative to it, and read at each request.
 	for _, password := range []string{"one", "two"} {
 		write(t, filepath.Join(dir, "password"), password+"\n")
 		if got := said(t, client); got != "estiba:"+password {
@@ -95,5 +95,27 @@ func TestMistakes(t *testing.T) {
 	}
 	if _, err := New("Alertmanager", filepath.Join(dir, "none.yml"), &http.Transport{}, 0); err == nil {
 		t.Error("a file that is not there is taken")
+	}
+}
+
+func TestURL(t *testing.T) {
+	for _, tt := range []struct{ address, wrong string }{
+		{"http://localhost:9090", ""},
+		{"https://u:secret@prometheus.example/prefix", ""},
+		{"foo", `some url "foo": expected http://HOST:PORT`},
+		{"ftp://u:secret@x", `some url "ftp://u:xxxxx@x": expected http://HOST:PORT`},
+		{"http://u:secret@%zz", `some url: invalid URL escape "%zz"`},
+		{"http://", `some url "http:": expected http://HOST:PORT`},
+	} {
+		t.Run(tt.address, func(t *testing.T) {
+			u, err := URL("some", tt.address)
+			if tt.wrong == "" {
+				if err != nil || u.Host == "" {
+					t.Errorf("URL = %v, %v", u, err)
+				}
+			} else if err == nil || err.Error() != tt.wrong {
+				t.Errorf("error %v, want %s", err, tt.wrong)
+			}
+		})
 	}
 }

@@ -3,7 +3,7 @@ package policies
 
 import _ "embed" // the default policy is part of the program
 
-// OneOfEachKind is the policy that holds when no file is named.
+// OneOfEachKind is the built-in policy.
 //
 //go:embed one-of-each-kind.yml
 var OneOfEachKind []byte

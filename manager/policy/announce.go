@@ -2,14 +2,14 @@ package policy
 
 import "time"
 
-// Notices is what Alertmanager says of announced kills at this moment.
+// Notices is what Alertmanager holds of announcements at this moment.
 type Notices struct {
-	// Known: it has answered. What it did not answer nobody may act on.
+	// Known: Alertmanager answered. Without an answer no announced kill is made.
 	Known bool
-	// Of has the announcements that it holds, by what they announce.
+	// Of has the announcements, by candidate.
 	Of map[Candidate]Notice
-	// Waived: nobody can be told and nobody can object, as in a decision over
-	// the past. An announcement is a wait then.
+	// Waived: there is no Alertmanager, as in a decision over the past. An announcement
+	// is only a wait then.
 	Waived bool
 }
 
@@ -17,49 +17,48 @@ type Notices struct {
 type Notice struct {
 	// Silences are the ids of the silences that match it: each is a veto.
 	Silences []string
-	// Inhibited: another alert keeps it from its receivers.
+	// Inhibited: another alert inhibits it.
 	Inhibited bool
 }
 
-// Announcement is how long a kill has been announced without a break.
+// Announcement is how long a kill has been announced without interruption.
 type Announcement struct {
-	Start time.Time // of the life that is meant
-	Since time.Time // snapshot of the first tick at which Alertmanager held it; zero: it does not yet
-	Last  time.Time // snapshot of the last tick that wanted it
+	Start time.Time // of the announced life
+	Since time.Time // snapshot of the first tick in which Alertmanager held it; zero: not yet
+	Last  time.Time // snapshot of the last tick in which the kill was due
 }
 
-// Pending is a kill that is announced, or is to be.
+// Pending is a kill that is announced, or to be announced.
 type Pending struct {
 	Rule      Rule
 	Container Container
-	// NotBefore is the earliest time at which it can happen, as far as is known.
+	// NotBefore is the earliest time of the kill, as far as known.
 	NotBefore time.Time
 }
 
-// noVetoAnswer: a rule that announces is not allowed to act when nobody knows
-// whether somebody objects.
+// noVetoAnswer: a rule that announces must not kill while vetoes are unknown.
 func noVetoAnswer(t *tick, _ *candidate) bool {
 	return t.announces() && !t.world.Notices.Known
 }
 
-// vetoed: somebody has silenced the announcement.
+// vetoed: a silence matches the announcement.
 func vetoed(t *tick, c *candidate) bool {
 	return t.announces() && len(t.world.Notices.Of[t.key(c)].Silences) > 0
 }
 
-// announced: it has not been announced for long enough yet.
-func announced(t *tick, c *candidate) bool { return t.untold(c) > 0 }
+// announced: announce has not passed.
+func announced(t *tick, c *candidate) bool { return t.announceRemaining(c) > 0 }
 
-// announces tells whether the rule has to ask Alertmanager. A dry run announces
-// nothing to anybody, it only waits as long as a live one would.
+// announces reports whether the rule needs Alertmanager. A dry run announces nothing,
+// it only waits as long as a live one.
 func (t *tick) announces() bool {
 	return t.rule.Announce > 0 && t.rule.Mode == Live && !t.world.Notices.Waived
 }
 
 func (t *tick) key(c *candidate) Candidate { return Candidate{Rule: t.rule.Name, ID: c.container.ID} }
 
-// announcement is the one of the rule for c, with what this tick adds to it. Time
-// counts only while Alertmanager holds it and hands it on.
+// announcement is the rule's announcement of c, updated for this tick. Time counts only
+// while Alertmanager holds the alert and sends it.
 func (t *tick) announcement(c *candidate) Announcement {
 	at := t.world.Data.At
 	a, known := t.world.Memory.Announced[t.key(c)]
@@ -68,7 +67,7 @@ func (t *tick) announcement(c *candidate) Announcement {
 	}
 	if t.announces() {
 		if !t.world.Notices.Known {
-			return a // perhaps still told: it ends when that lasts
+			return a // perhaps still announced; if this lasts, it ends by MaxGap
 		}
 		if n, there := t.world.Notices.Of[t.key(c)]; !there || n.Inhibited {
 			a.Since, a.Last = time.Time{}, at
@@ -82,8 +81,8 @@ func (t *tick) announcement(c *candidate) Announcement {
 	return a
 }
 
-// untold is how much longer c has to be announced.
-func (t *tick) untold(c *candidate) time.Duration {
+// announceRemaining is how long c still has to be announced.
+func (t *tick) announceRemaining(c *candidate) time.Duration {
 	if t.rule.Announce <= 0 {
 		return 0
 	}
@@ -94,15 +93,15 @@ func (t *tick) untold(c *candidate) time.Duration {
 	return max(0, t.rule.Announce-a.Last.Sub(a.Since))
 }
 
-// announce keeps the announcement of a kill that is wanted, and of one that was
-// and that only the kills of others hold up.
+// announce keeps the announcement of a kill that is due, or that was due and is only
+// delayed by other kills.
 func (t *tick) announce(c *candidate, why Reason) {
 	if t.rule.Announce <= 0 {
 		return
 	}
 	switch why {
 	case "", NoVetoAnswer, Vetoed, Announced:
-	case SampleOlderThanLastAct, BudgetSpent:
+	case SampleOlderThanLastKill, BudgetSpent:
 		if _, known := t.world.Memory.Announced[t.key(c)]; !known {
 			return
 		}
@@ -111,14 +110,14 @@ func (t *tick) announce(c *candidate, why Reason) {
 	}
 	t.announced[t.key(c)] = t.unlessVetoed(t.key(c), t.announcement(c))
 	if why == Announced || why == NoVetoAnswer {
-		// It is as good as gone to those that come after it: of two that could
-		// each be spared alone only one is announced.
+		// Later candidates see it as gone: of two that could each be spared alone only
+		// one is announced.
 		t.expect(c.container.ID)
 	}
 }
 
-// unlessVetoed begins an announcement anew if somebody objects: when the silence
-// ends, it has to be announced again.
+// unlessVetoed restarts a vetoed announcement: when the silence ends, the kill has to
+// be announced again.
 func (t *tick) unlessVetoed(key Candidate, a Announcement) Announcement {
 	if len(t.world.Notices.Of[key].Silences) > 0 {
 		a.Since = time.Time{}
@@ -126,8 +125,7 @@ func (t *tick) unlessVetoed(key Candidate, a Announcement) Announcement {
 	return a
 }
 
-// keepAnnouncements carries the rule's announcements over a tick that says
-// nothing of use.
+// keepAnnouncements carries the rule's announcements over a tick without usable data.
 func (t *tick) keepAnnouncements(rule Rule) {
 	for key, a := range t.world.Memory.Announced {
 		if key.Rule == rule.Name && rule.Announce > 0 {
@@ -136,7 +134,7 @@ func (t *tick) keepAnnouncements(rule Rule) {
 	}
 }
 
-// pendings are the live announcements, in the order of rules and containers.
+// pendings are the announcements of live rules, in the order of rules and containers.
 func (t *tick) pendings() []Pending {
 	var list []Pending
 	for _, r := range t.world.Rules {

@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// toldLongAgo has the rule announce 30 s before a kill, and the kill of the first
+// longAnnounced has the rule announce 30 s before a kill, and the kill of the first
 // container announced 40 s ago.
-func toldLongAgo(w *World) {
+func longAnnounced(w *World) {
 	key := Candidate{"r", id(0)}
 	w.Rules[0].Announce = 30 * time.Second
 	w.Notices = Notices{Known: true, Of: map[Candidate]Notice{key: {}}}
@@ -21,7 +21,7 @@ func toldLongAgo(w *World) {
 
 func TestAnAnnouncedKillHappens(t *testing.T) {
 	w := calm()
-	toldLongAgo(&w)
+	longAnnounced(&w)
 	if p := Decide(w); len(p.Victims) != 1 {
 		t.Errorf("plan = %+v", p)
 	}
@@ -33,13 +33,13 @@ type announcing struct {
 	w World
 }
 
-// tick decides d later and says what became of the first container.
+// tick decides d later and returns the reason for the first container.
 func (a *announcing) tick(d time.Duration) Reason {
 	a.t.Helper()
 	a.w.Now, a.w.Data.At = a.w.Now.Add(d), a.w.Data.At.Add(d)
 	p := Decide(a.w)
 	a.w.Memory.Held, a.w.Memory.Announced = p.Held, p.Announced
-	if len(p.Pending) != 1 { // it has to stay published until it is done
+	if len(p.Pending) != 1 { // published until the kill
 		a.t.Errorf("%s with pending %+v", p.Decisions[0].Reason, p.Pending)
 	}
 	return p.Decisions[0].Reason
@@ -57,21 +57,21 @@ func TestAnnouncing(t *testing.T) {
 		want   Reason
 	}{
 		{nil, 0, Announced},
-		{nil, 15 * time.Second, Announced},                                                              // nobody was told yet
-		{say(Notice{}), 15 * time.Second, Announced},                                                    // told from now on
+		{nil, 15 * time.Second, Announced},                                                              // not announced yet
+		{say(Notice{}), 15 * time.Second, Announced},                                                    // announced from now on
 		{nil, 15 * time.Second, Announced},                                                              //
-		{func() { a.w.Data.Fresh = false }, 5 * time.Second, StaleSample},                               // one bad scrape does not begin anew
+		{func() { a.w.Data.Fresh = false }, 5 * time.Second, StaleSample},                               // one bad scrape does not restart it
 		{func() { a.w.Data.Fresh = true }, 5 * time.Second, Announced},                                  //
 		{say(Notice{Silences: []string{"s"}}), 5 * time.Second, Vetoed},                                 // at the last moment
 		{nil, 15 * time.Second, Vetoed},                                                                 //
-		{say(Notice{}), 10 * time.Second, Announced},                                                    // begins anew
+		{say(Notice{}), 10 * time.Second, Announced},                                                    // restarted
 		{nil, 15 * time.Second, Announced},                                                              //
-		{func() { a.w.Notices.Known = false }, 15 * time.Second, NoVetoAnswer},                          // due, and nobody can say
+		{func() { a.w.Notices.Known = false }, 15 * time.Second, NoVetoAnswer},                          // due, without an answer
 		{func() { a.w.Notices.Known = true }, time.Second, Chosen},                                      // 31 s
-		{func() { a.w.Notices.Known = false }, 21 * time.Second, NoVetoAnswer},                          // too long without
-		{func() { a.w.Notices.Known = true }, 10 * time.Second, Announced},                              // anew
+		{func() { a.w.Notices.Known = false }, 21 * time.Second, NoVetoAnswer},                          // too long without an answer
+		{func() { a.w.Notices.Known = true }, 10 * time.Second, Announced},                              // restarted
 		{nil, 15 * time.Second, Announced},                                                              //
-		{func() { a.w.Answers[0].Samples[0].Value = 0; a.w.Budget = 0 }, 10 * time.Second, BudgetSpent}, // another rule's turn
+		{func() { a.w.Answers[0].Samples[0].Value = 0; a.w.Budget = 0 }, 10 * time.Second, BudgetSpent}, // another rule kills
 		{func() { a.w.Budget = 5 }, 5 * time.Second, Chosen},                                            // 30 s
 	} {
 		if step.before != nil {
@@ -83,8 +83,8 @@ func TestAnnouncing(t *testing.T) {
 	}
 }
 
-// Of two that could each be spared alone only one is announced, and a veto for
-// one leaves the other to the keep rule.
+// Of two that could each be spared alone only one is announced, and a veto for one
+// leaves the other to the keep rule.
 func TestAnnouncementsKeepOneOfEachKind(t *testing.T) {
 	w := calm()
 	w.Rules[0].Announce = 30 * time.Second
@@ -101,8 +101,8 @@ func TestAnnouncementsKeepOneOfEachKind(t *testing.T) {
 	}
 }
 
-// A rule that announces nothing need not wait for one that does.
-func TestAnotherRuleMayTakeWhatIsAnnounced(t *testing.T) {
+// A rule without announce does not wait for one with it.
+func TestAnotherRuleMayKillAnnounced(t *testing.T) {
 	w := calm()
 	w.Rules[0].Announce = 30 * time.Second
 	w.Notices.Known = true
@@ -113,7 +113,7 @@ func TestAnotherRuleMayTakeWhatIsAnnounced(t *testing.T) {
 	}
 }
 
-// Over the past nobody can be told: it is a wait.
+// Over the past there is no Alertmanager: an announcement is a wait.
 func TestWaived(t *testing.T) {
 	a := &announcing{t: t, w: calm()}
 	a.w.Rules[0].Announce, a.w.Notices.Waived = 30*time.Second, true
@@ -124,11 +124,10 @@ func TestWaived(t *testing.T) {
 	}
 }
 
-// Whatever Alertmanager says or does not say, and whatever else is in the way: who
-// dies by a rule that announces was held by Alertmanager, not inhibited, without
-// a silence, at each tick at which it answered for as long as announced, and
-// without a gap.
-func TestNobodyDiesUnannounced(t *testing.T) {
+// In any sequence of answers and other obstacles: Alertmanager held the announcement of
+// a killed container, not inhibited and without a silence, at each tick with an answer
+// for as long as announce, without a gap.
+func TestNoKillWithoutAnnouncement(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := calm()
 		w.Rules[0].Announce = 30 * time.Second
@@ -157,7 +156,7 @@ func TestNobodyDiesUnannounced(t *testing.T) {
 				w.Notices.Of[key] = n
 			}
 			p := Decide(w)
-			// Ticks that say nothing neither help nor hurt, unless they last.
+			// Ticks without an answer neither help nor hurt, unless they last.
 			says := w.Data.Fresh && !w.Answers[0].Unusable
 			silenced := w.Notices.Known && there && len(n.Silences) > 0
 			switch {

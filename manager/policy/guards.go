@@ -7,20 +7,21 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// StartTolerance is how far two starts of a container may lie apart and still
-// be the same: they are measured against a clock that is set now and then.
+// StartTolerance is the largest difference between two start times of the same life:
+// they are measured against a clock that is adjusted.
 const StartTolerance = 10 * time.Second
 
-// guard is one reason not to kill. It sees the tick as it will be after the
-// kills already planned. No key of the policy file turns one off.
+// guard is a check that can spare a candidate. It sees the tick as it will be after the
+// kills planned so far. No key of the policy file disables one.
 type guard struct {
 	reason  Reason
 	refuses func(*tick, *candidate) bool
 }
 
-// guards in the order they are asked; the first refusal is the reason given.
+// guards in the order of evaluation; the first one that spares gives the reason.
 func guards() []guard {
 	return []guard{
+		{ForeignRuntime, foreignRuntime},
 		{AlreadyGone, alreadyGone},
 		{NoData, noData},
 		{Transitional, transitional},
@@ -28,13 +29,16 @@ func guards() []guard {
 		{Protected, protected},
 		{UnknownKind, unknownKind},
 		{StaleSample, staleSample},
-		{SampleOlderThanLastAct, sampleOlderThanLastAct},
+		{LabelsUnknown, labelsUnknown},
+		{SampleOlderThanLastKill, sampleOlderThanLastKill},
 		{Restarted, restarted},
 		{WindowNotFilled, windowNotFilled},
 		{DryRunDone, dryRunDone},
+		{PassedOver, passedOver},
 		{PendingFor, pendingFor},
 		{CoolingDown, coolingDown},
 		{NoRelief, noRelief},
+		{InFlight, inFlight},
 		{LastOfKind, lastOfKind},
 		{BudgetSpent, budgetSpent},
 		{NoVetoAnswer, noVetoAnswer},
@@ -43,15 +47,19 @@ func guards() []guard {
 	}
 }
 
-// alreadyGone: the Engine's list decides what runs, never Prometheus, which
-// goes on answering for up to five minutes. Another rule's victim counts too.
+// foreignRuntime: the manager acts only on containers of its Engine, and not on those
+// that a kubelet would start again.
+func foreignRuntime(_ *tick, c *candidate) bool { return c.foreign || c.container.Foreign }
+
+// alreadyGone: the Engine's list decides what runs, never Prometheus, which returns old
+// samples for up to five minutes. Victims of other rules count as gone.
 func alreadyGone(t *tick, c *candidate) bool {
 	return !c.found || t.planned(c)
 }
 
-// noData: a value that is no number, two rows for one container, or a life
-// whose start nobody measured.
-func noData(t *tick, c *candidate) bool {
+// noData: a value that is not finite, two samples for one container, or an unknown
+// start.
+func noData(_ *tick, c *candidate) bool {
 	return c.doubled || math.IsNaN(c.sample.Value) || math.IsInf(c.sample.Value, 0) || c.sample.Start.IsZero()
 }
 
@@ -65,30 +73,34 @@ func unknownKind(t *tick, c *candidate) bool {
 	return len(t.world.Keep) > 0 && c.container.Kind == container.KindNone
 }
 
-func staleSample(t *tick, _ *candidate) bool { return !t.world.Data.Fresh }
+func staleSample(t *tick, _ *candidate) bool { return !t.fresh() }
 
-// sampleOlderThanLastAct: the last kill may have cured what the data show.
-func sampleOlderThanLastAct(t *tick, _ *candidate) bool {
-	m, d := t.world.Memory, t.world.Data
-	if m.LastAct.IsZero() {
+// labelsUnknown: queries make exceptions by name, image or label, and labels that the
+// exporter does not know are empty there.
+func labelsUnknown(_ *tick, c *candidate) bool { return !c.sample.LabelsKnown }
+
+// sampleOlderThanLastKill: the last kill may have solved what the data show.
+func sampleOlderThanLastKill(t *tick, _ *candidate) bool {
+	m := t.world.Memory
+	if m.LastLiveKill.IsZero() {
 		return false
 	}
-	return !d.At.After(m.LastAct) || (m.ActSequence != "" && d.Sequence == m.ActSequence)
+	return !t.at().After(m.LastLiveKill) || (m.LastLiveSequence != "" && t.world.Data.Sequence == m.LastLiveSequence)
 }
 
-// restarted: a restart keeps the id, so the life is told by its start. A
-// StartedAt that is not looked up yet passes; the act needs it (see Victim).
+// restarted: a restart keeps the id, so a life is identified by its start. A StartedAt
+// that is not looked up yet passes; the kill needs it (see Victim).
 //
-// The kernel stamps the first process when the runtime forks it, the Engine when
-// the runtime has reported back, on a busy host many seconds later. So it is the
-// end of the life before that tells two lives apart; who has lived only once
-// cannot be mistaken, whatever the clocks say.
+// The kernel takes the start when the runtime forks the init process, the Engine when
+// the runtime has reported back, on a busy host many seconds later. So two lives are
+// distinguished by the end of the previous one; a container that never restarted cannot be
+// mistaken, whatever the clocks say.
 func restarted(t *tick, c *candidate) bool {
 	at, before := c.container.StartedAt, c.container.EndedAt
 	if at.IsZero() {
 		return false
 	}
-	if at.After(t.world.Data.At) {
+	if at.After(t.at()) {
 		return true
 	}
 	return !before.IsZero() && (c.sample.Start.Before(before) || c.sample.Start.After(at.Add(StartTolerance)))
@@ -96,33 +108,50 @@ func restarted(t *tick, c *candidate) bool {
 
 func windowNotFilled(_ *tick, c *candidate) bool { return !c.sample.WindowFilled }
 
-// dryRunDone: a dry run kills a life once, as a live one would.
+// dryRunDone: a dry run kills a life once, as a live run would.
 func dryRunDone(t *tick, c *candidate) bool {
 	return t.rule.Mode == DryRun && t.dryKilled(t.rule.Name, c.container)
 }
 
-func pendingFor(t *tick, c *candidate) bool { return t.pending(c) > 0 }
+// passedOver: a kill of this life was refused or failed recently, so the next
+// candidates get their turn.
+func passedOver(t *tick, c *candidate) bool {
+	p, known := t.world.Memory.Passed[t.key(c)]
+	if !known || t.world.Now.Sub(p.At) >= PassOver {
+		return false
+	}
+	return c.container.StartedAt.IsZero() || p.StartedAt.IsZero() || p.StartedAt.Equal(c.container.StartedAt)
+}
 
-func coolingDown(t *tick, _ *candidate) bool { return t.cooling() > 0 }
+// inFlight: the effect of the rule's kills in flight cannot be in the data yet. They
+// count against max_kills like those of this tick.
+func inFlight(t *tick, _ *candidate) bool {
+	n := t.inFlightKills()
+	return n > 0 && t.spentByRule < t.rule.MaxKills && t.spentByRule+n >= t.rule.MaxKills
+}
 
-// noRelief: the rule's kills have not helped for so long that it has stopped
-// itself, or would have if those do not help whose effect is not known yet. A rule whose pressure is a query has to know it before it may add to
-// what it cannot judge.
+func pendingFor(t *tick, c *candidate) bool { return t.forRemaining(c) > 0 }
+
+func coolingDown(t *tick, _ *candidate) bool { return t.cooldownRemaining() > 0 }
+
+// noRelief: the rule has stopped because its kills brought no relief, or would stop if
+// the ones not measured yet brought none. With a relief query the relief value has to
+// be known before each kill.
 func noRelief(t *tick, _ *candidate) bool {
 	if t.rule.Mode != Live {
 		return false
 	}
 	r := t.rule.Relief
-	if r.By == ByQuery && !t.answer.PressureKnown {
+	if r.By == ByQuery && !t.answer.ReliefValueKnown {
 		return true
 	}
-	return r.exhausted(t.relieving) && !r.mayTry(t.relieving, t.world.Now)
+	return r.exhausted(t.reliefState) && !r.mayTry(t.reliefState, t.world.Now)
 }
 
 func lastOfKind(t *tick, c *candidate) bool {
 	left := t.alive(c.container.Kind)
-	if !t.expects(c.container.ID) {
-		left-- // else it is not among them any more
+	if !t.expects(c.container.ID) && !c.container.Signalled {
+		left-- // else it is not counted
 	}
 	for _, k := range t.world.Keep {
 		if left < k.Min {
@@ -136,14 +165,14 @@ func budgetSpent(t *tick, _ *candidate) bool {
 	return t.spentByRule >= t.rule.MaxKills || t.spent() >= t.world.Budget
 }
 
-// CheckNow asks those guards again that need no measurement, at the moment of
-// the act. It returns "" when none refuses.
+// CheckNow evaluates the guards that need no measurement again, just before a kill. It
+// returns "" if none spares the container.
 func CheckNow(c Container, keep []Keep) Reason {
 	t := &tick{world: World{Keep: keep}}
 	at := &candidate{container: c, found: true}
 	for _, g := range guards() {
 		switch g.reason {
-		case Transitional, OutOfScope, Protected, UnknownKind:
+		case ForeignRuntime, Transitional, OutOfScope, Protected, UnknownKind:
 			if g.refuses(t, at) {
 				return g.reason
 			}
@@ -152,18 +181,17 @@ func CheckNow(c Container, keep []Keep) Reason {
 	return ""
 }
 
-// KeepHolds tells whether every keep promise still holds after victim is gone,
-// when running is the Engine's list at this moment and gone are the ids whose
-// end is under way.
+// KeepHolds reports whether every keep rule holds after the kill of victim. running is
+// the Engine's current list, gone reports containers whose end is in flight.
 func KeepHolds(running []Container, victim Container, keep []Keep, gone func(id string) bool) bool {
-	alive := 0
+	alive := map[string]bool{} // a list with duplicates counts each once
 	for _, c := range running {
-		if c.ID != victim.ID && c.Kind == victim.Kind && c.InScope && c.State == Running && !gone(c.ID) {
-			alive++
+		if c.ID != victim.ID && c.Kind == victim.Kind && c.InScope && !c.Foreign && c.State == Running && !c.Signalled && !gone(c.ID) {
+			alive[c.ID] = true
 		}
 	}
 	for _, k := range keep {
-		if alive < k.Min {
+		if len(alive) < k.Min {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,6 +19,58 @@ func without(reason Reason) []guard {
 	return rest
 }
 
+// passed notes that a kill of the first container's life was refused.
+func passed(at, startedAt time.Time) Memory {
+	m := NewMemory()
+	m.Finish(End{Rule: "r", ID: id(0), StartedAt: startedAt, Mode: Live, At: at, PassOver: true})
+	return m
+}
+
+// Passed lives of other containers, and expired ones, do not spare it.
+func TestExpiredPassedLives(t *testing.T) {
+	hour := epoch.Add(-time.Hour)
+	for name, change := range map[string]func(*World){
+		"passed over for long enough":           func(w *World) { w.Memory = passed(w.Now.Add(-PassOver), hour) },
+		"passed over in another life":           func(w *World) { w.Memory = passed(w.Now.Add(-time.Minute), hour.Add(-time.Minute)) },
+		"another rule's act under way":          func(w *World) { w.Rules[0].MaxKills, w.Memory.InFlight = 1, map[string]string{id(9): "other"} },
+		"one of two acts under way":             func(w *World) { w.Rules[0].MaxKills, w.Memory.InFlight = 2, map[string]string{id(9): "r"} },
+		"recorded from the snapshot itself":     func(w *World) { w.Answers[0].At = w.Data.At },
+		"signalled itself, with another beside": func(w *World) { w.Containers[0].Signalled = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calm()
+			change(&w)
+			if p := Decide(w); len(p.Victims) != 1 {
+				t.Errorf("victims = %+v, decisions %+v", p.Victims, p.Decisions)
+			}
+		})
+	}
+}
+
+// A changed rule starts without state; others keep theirs.
+func TestReplacedRuleForgets(t *testing.T) {
+	m := NewMemory()
+	m.Held, m.Announced = map[Candidate]Hold{}, map[Candidate]Announcement{}
+	for _, rule := range []string{"r", "other"} {
+		key := Candidate{rule, id(0)}
+		m.Held[key], m.Announced[key] = Hold{}, Announcement{}
+		m.Finish(End{Rule: rule, ID: id(0), StartedAt: epoch, Mode: Live, At: epoch, PassOver: true})
+	}
+	decision := m.At(epoch) // of a tick in progress: it reads its copy
+	m.Replaced("r")
+	if len(decision.Held) != 2 || len(decision.Announced) != 2 || len(decision.Passed) != 2 {
+		t.Errorf("a reload changed the memory of a decision: %+v", decision)
+	}
+	for name, n := range map[string]int{"holds": len(m.Held), "announcements": len(m.Announced), "passed": len(m.Passed)} {
+		if n != 1 {
+			t.Errorf("%s: %d left, want the other rule's", name, n)
+		}
+	}
+	if _, kept := m.Held[Candidate{"other", id(0)}]; !kept {
+		t.Error("the wrong rule was forgotten")
+	}
+}
+
 func TestCalmWorldKills(t *testing.T) {
 	w := calm()
 	p := Decide(w)
@@ -29,16 +82,22 @@ func TestCalmWorldKills(t *testing.T) {
 	}
 }
 
-// Each case is a calm world with one thing wrong. The guard must refuse, and
-// without the guard there must be the wrong kill: a guard that nothing needs
-// would be dead code, one that another covers could be lost unseen.
+// Each case is a calm world with one fault. The guard must spare the container, and
+// without the guard there must be the wrong kill: else the guard would be dead code, or
+// its loss unseen.
 func TestEachGuard(t *testing.T) {
 	hour := epoch.Add(-time.Hour)
 	cases := []struct {
 		reason Reason
 		name   string
-		break_ func(*World)
+		fault  func(*World)
 	}{
+		{ForeignRuntime, "another runtime runs it", func(w *World) { w.Answers[0].Samples[0].Measured.Runtime = container.Podman }},
+		{ForeignRuntime, "the measured container only has the same short id", func(w *World) {
+			w.Answers[0].Samples[0].Measured.ID = w.Containers[0].ID[:63] + "f"
+		}},
+		{ForeignRuntime, "it is in a pod of Kubernetes by its sample", func(w *World) { w.Answers[0].Samples[0].Measured.Kubernetes = true }},
+		{ForeignRuntime, "it is in a pod of Kubernetes by its labels", func(w *World) { w.Keep = nil; w.Containers[0].Foreign = true }},
 		{AlreadyGone, "two rules want the same container", func(w *World) {
 			w.Keep = nil
 			w.Rules = append(w.Rules, Rule{Name: "second", MaxKills: 5, Mode: Live})
@@ -46,7 +105,7 @@ func TestEachGuard(t *testing.T) {
 		}},
 		{NoData, "the value is NaN", func(w *World) { w.Answers[0].Samples[0].Value = math.NaN() }},
 		{NoData, "the value is infinite", func(w *World) { w.Answers[0].Samples[0].Value = math.Inf(1) }},
-		{NoData, "nobody measured when it started", func(w *World) {
+		{NoData, "unknown start", func(w *World) {
 			w.Containers[0].StartedAt = time.Time{} // not looked up yet
 			w.Answers[0].Samples[0].Start = time.Time{}
 		}},
@@ -54,19 +113,25 @@ func TestEachGuard(t *testing.T) {
 			w.Rules[0].MaxKills = 1
 			w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(w.Containers[0], 99))
 		}},
-		{Transitional, "it is paused", func(w *World) { w.Keep = nil; w.Containers[0].State = Unsteady }},
-		{Transitional, "it is being killed", func(w *World) { w.Keep = nil; w.Containers[0].State = Dying }},
+		{Transitional, "it is paused", func(w *World) { w.Keep = nil; w.Containers[0].State = InTransition }},
+		{Transitional, "it is being killed", func(w *World) { w.Keep = nil; w.Containers[0].State = BeingKilled }},
 		{OutOfScope, "it is not managed", func(w *World) { w.Keep = nil; w.Containers[0].InScope = false }},
-		{Protected, "it is protected", func(w *World) { w.Containers[0].Protected = []Why{WhyLabelError} }},
+		{Protected, "it is protected", func(w *World) { w.Containers[0].Protected = []Protection{ProtectedByLabelError} }},
 		{UnknownKind, "it declares no kind, among others that declare none", func(w *World) {
 			w.Containers[0].Kind, w.Containers[1].Kind = container.KindNone, container.KindNone
 		}},
 		{StaleSample, "the data are stale", func(w *World) { w.Data.Fresh = false }},
-		{SampleOlderThanLastAct, "the sample is older than the last kill", func(w *World) {
-			w.Memory.LastAct = w.Data.At.Add(time.Millisecond)
+		{StaleSample, "its recorded series are stale", func(w *World) { w.Answers[0].Stale = true }},
+		{LabelsUnknown, "the exporter does not know its labels", func(w *World) { w.Answers[0].Samples[0].LabelsKnown = false }},
+		{SampleOlderThanLastKill, "the sample is older than the last kill", func(w *World) {
+			w.Memory.LastLiveKill = w.Data.At.Add(time.Millisecond)
 		}},
-		{SampleOlderThanLastAct, "the snapshot is the one that was acted on", func(w *World) {
-			w.Memory.LastAct, w.Memory.ActSequence = w.Data.At.Add(-time.Minute), w.Data.Sequence
+		{SampleOlderThanLastKill, "what it was recorded from is older than the last kill", func(w *World) {
+			w.Memory.LastLiveKill = w.Data.At.Add(-2 * time.Second)
+			w.Answers[0].At = w.Data.At.Add(-3 * time.Second)
+		}},
+		{SampleOlderThanLastKill, "the snapshot is the one that was acted on", func(w *World) {
+			w.Memory.LastLiveKill, w.Memory.LastLiveSequence = w.Data.At.Add(-time.Minute), w.Data.Sequence
 		}},
 		{Restarted, "it was restarted since", func(w *World) {
 			w.Containers[0].EndedAt, w.Containers[0].StartedAt = hour.Add(time.Millisecond), hour.Add(time.Second)
@@ -84,6 +149,11 @@ func TestEachGuard(t *testing.T) {
 			w.Rules[0].Mode = DryRun
 			w.Memory.DryKilled = map[Candidate]time.Time{{"r", id(0)}: hour}
 		}},
+		{PassedOver, "an act on it was refused a minute ago", func(w *World) { w.Memory = passed(w.Now.Add(-time.Minute), hour) }},
+		{PassedOver, "an act on it failed, and its life is not looked up yet", func(w *World) {
+			w.Containers[0].StartedAt = time.Time{}
+			w.Memory = passed(w.Now.Add(-time.Minute), hour)
+		}},
 		{PendingFor, "it has not been wanted before", func(w *World) { w.Rules[0].For = 10 * time.Second }},
 		{PendingFor, "it has been wanted on one sample over and over", func(w *World) {
 			w.Rules[0].For = 10 * time.Second
@@ -95,73 +165,91 @@ func TestEachGuard(t *testing.T) {
 		}},
 		{PendingFor, "it was wanted in an earlier life", func(w *World) {
 			w.Rules[0].For = 10 * time.Second
-			w.Memory.Held = map[Candidate]Hold{{"r", id(0)}: {Start: hour.Add(-time.Hour), First: w.Data.At.Add(-15 * time.Second), Last: w.Data.At.Add(-5 * time.Second)}}
+			w.Memory.Held = map[Candidate]Hold{{"r", id(0)}: {
+				Start: hour.Add(-time.Hour), First: w.Data.At.Add(-15 * time.Second),
+				Last: w.Data.At.Add(-5 * time.Second),
+			}}
 		}},
 		{CoolingDown, "the rule has just killed", func(w *World) {
 			w.Rules[0].Cooldown = time.Minute
 			w.Memory.LastKill = map[string]time.Time{"r": epoch.Add(-59 * time.Second)}
 		}},
+		{CoolingDown, "an act of the rule is under way", func(w *World) {
+			w.Rules[0].Cooldown = time.Minute
+			w.Memory.InFlight = map[string]string{id(9): "r"}
+		}},
+		{InFlight, "the rule's one act is under way", func(w *World) {
+			w.Rules[0].MaxKills = 1
+			w.Memory.InFlight = map[string]string{id(9): "r"}
+		}},
+		{InFlight, "acts under way and those of this tick use up max_kills", func(w *World) {
+			w.Keep, w.Rules[0].MaxKills = nil, 3
+			w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(w.Containers[1], 9))
+			w.Memory.InFlight = map[string]string{id(8): "r", id(9): "r"}
+		}},
 		{NoRelief, "five kills in a row did not help", func(w *World) {
 			w.Rules[0].Relief = Relief{StopAfter: 5, ResumeAfter: time.Minute}
-			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-59 * time.Second)}}
+			w.Memory.ReliefState = map[string]ReliefState{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-59 * time.Second)}}
 		}},
 		{NoRelief, "the one try of a stopped rule is not measured yet", func(w *World) {
 			w.Rules[0].Relief = Relief{StopAfter: 5, ResumeAfter: time.Minute}
-			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-time.Hour), Rounds: []Round{{Open: 1}}}}
+			w.Memory.ReliefState = map[string]ReliefState{"r": {Unrelieved: 5, StoppedAt: w.Now.Add(-time.Hour), Rounds: []Round{{Open: 1}}}}
 		}},
-		{NoRelief, "four kills did not help, and of the fifth nobody knows yet", func(w *World) {
+		{NoRelief, "four kills without relief, and a fifth not measured yet", func(w *World) {
 			w.Rules[0].Relief = Relief{StopAfter: 5}
-			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 4, Rounds: []Round{{Open: 1}}}}
+			w.Memory.ReliefState = map[string]ReliefState{"r": {Unrelieved: 4, Rounds: []Round{{Open: 1}}}}
 		}},
-		{NoRelief, "it resumes only when it is told to", func(w *World) {
+		{NoRelief, "it resumes only when it is set to", func(w *World) {
 			w.Rules[0].Relief = Relief{StopAfter: 1}
-			w.Memory.Relieving = map[string]Relieving{"r": {Unrelieved: 1, StoppedAt: w.Now.Add(-24 * time.Hour)}}
+			w.Memory.ReliefState = map[string]ReliefState{"r": {Unrelieved: 1, StoppedAt: w.Now.Add(-24 * time.Hour)}}
 		}},
 		{NoRelief, "its pressure is not known", func(w *World) { w.Rules[0].Relief = Relief{By: ByQuery} }},
 		{LastOfKind, "it is the last of its kind", func(w *World) { w.Containers[1].Kind = container.KindRAM }},
-		{LastOfKind, "the other one is paused", func(w *World) { w.Containers[1].State = Unsteady }},
-		{LastOfKind, "the other one is dying", func(w *World) { w.Containers[1].State = Dying }},
+		{LastOfKind, "the other one is paused", func(w *World) { w.Containers[1].State = InTransition }},
+		{LastOfKind, "the other one is dying", func(w *World) { w.Containers[1].State = BeingKilled }},
+		{LastOfKind, "the other one was sent a signal", func(w *World) { w.Containers[1].Signalled = true }},
+		{LastOfKind, "the other one is run by something else", func(w *World) { w.Containers[1].Foreign = true }},
 		{LastOfKind, "the other one is out of scope", func(w *World) { w.Containers[1].InScope = false }},
 		{BudgetSpent, "the tick's budget is spent", func(w *World) { w.Budget = 0 }},
 		{BudgetSpent, "the rule's budget is spent", func(w *World) { w.Rules[0].MaxKills = 0 }},
-		{NoVetoAnswer, "nobody knows whether somebody objects", func(w *World) {
-			toldLongAgo(w)
+		{NoVetoAnswer, "vetoes unknown", func(w *World) {
+			longAnnounced(w)
 			w.Notices.Known = false
 		}},
-		{Vetoed, "somebody objects", func(w *World) {
-			toldLongAgo(w)
+		{Vetoed, "a silence matches", func(w *World) {
+			longAnnounced(w)
 			w.Notices.Of[Candidate{"r", id(0)}] = Notice{Silences: []string{"a silence"}}
 		}},
 		{Announced, "it was never announced", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			w.Memory.Announced = nil
 		}},
 		{Announced, "Alertmanager does not hold the announcement any more", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			w.Notices.Of = nil
 		}},
-		{Announced, "the announcement reaches nobody", func(w *World) {
-			toldLongAgo(w)
+		{Announced, "the announcement is inhibited", func(w *World) {
+			longAnnounced(w)
 			w.Notices.Of[Candidate{"r", id(0)}] = Notice{Inhibited: true}
 		}},
 		{Announced, "it was announced a second too late", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			w.Rules[0].Announce = 41 * time.Second // 40 have passed
 		}},
 		{Announced, "it was announced in an earlier life", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			a := w.Memory.Announced[Candidate{"r", id(0)}]
 			a.Start = a.Start.Add(-time.Hour)
 			w.Memory.Announced[Candidate{"r", id(0)}] = a
 		}},
 		{Announced, "there was a gap in between", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			a := w.Memory.Announced[Candidate{"r", id(0)}]
 			a.Last = a.Since.Add(time.Second)
 			w.Memory.Announced[Candidate{"r", id(0)}] = a
 		}},
 		{Announced, "a dry run waits as long as a live one", func(w *World) {
-			toldLongAgo(w)
+			longAnnounced(w)
 			w.Rules[0].Mode, w.Notices, w.Memory.Announced = DryRun, Notices{}, nil
 		}},
 	}
@@ -170,7 +258,7 @@ func TestEachGuard(t *testing.T) {
 		t.Run(string(c.reason)+": "+c.name, func(t *testing.T) {
 			tried[c.reason] = true
 			w := calm()
-			c.break_(&w)
+			c.fault(&w)
 			guarded, open := Decide(w), decide(w, without(c.reason))
 			if len(open.Victims) <= len(guarded.Victims) {
 				t.Errorf("without the guard %d victims, with it %d: nothing depends on it here", len(open.Victims), len(guarded.Victims))
@@ -191,7 +279,7 @@ func TestEachGuard(t *testing.T) {
 	}
 }
 
-// Prometheus goes on answering for containers that are gone.
+// Prometheus returns containers that are gone.
 func TestGoneContainerIsNamedAsSuch(t *testing.T) {
 	w := calm()
 	w.Containers = w.Containers[1:]
@@ -200,7 +288,7 @@ func TestGoneContainerIsNamedAsSuch(t *testing.T) {
 	}
 }
 
-func TestUnusableAnswerKillsNobody(t *testing.T) {
+func TestUnusableAnswerKillsNothing(t *testing.T) {
 	w := calm()
 	w.Answers[0].Unusable = true
 	if p := Decide(w); len(p.Victims) != 0 || p.Decisions[0].Reason != NoData {
@@ -208,7 +296,7 @@ func TestUnusableAnswerKillsNobody(t *testing.T) {
 	}
 }
 
-// Two rules, each of which may take one of two, must leave one.
+// Two rules that may each kill one of two must leave one.
 func TestTwoRulesLeaveTheLast(t *testing.T) {
 	w := calm()
 	w.Rules = append(w.Rules, Rule{Name: "second", MaxKills: 5, Mode: Live})
@@ -240,7 +328,7 @@ func TestForPassesOnDistinctSnapshots(t *testing.T) {
 	}
 }
 
-func TestHighestValueDiesFirst(t *testing.T) {
+func TestHighestValueIsKilledFirst(t *testing.T) {
 	w := calm()
 	w.Keep, w.Budget = nil, 2
 	c := w.Containers[0]
@@ -257,7 +345,7 @@ func TestHighestValueDiesFirst(t *testing.T) {
 	}
 }
 
-func TestShortAndAmbiguousIDsFindNobody(t *testing.T) {
+func TestShortAndAmbiguousIDs(t *testing.T) {
 	w := calm()
 	w.Containers[1].ID = w.Containers[0].ID[:20] + "f" + w.Containers[0].ID[21:]
 	for _, prefix := range []string{"", "0", w.Containers[0].ID[:11], w.Containers[0].ID[:12]} {
@@ -268,7 +356,7 @@ func TestShortAndAmbiguousIDsFindNobody(t *testing.T) {
 	}
 	w.Answers[0].Samples[0].ID = w.Containers[0].ID
 	if p := Decide(w); len(p.Victims) != 1 {
-		t.Error("the full id found nobody")
+		t.Error("the full id found no container")
 	}
 }
 
@@ -282,13 +370,18 @@ func TestKeepHolds(t *testing.T) {
 	if KeepHolds(two[:1], two[0], keep, none) {
 		t.Error("the last one may not go")
 	}
+	foreign := []Container{two[0], two[1]}
+	foreign[1].Foreign = true
+	if KeepHolds(foreign, two[0], keep, none) {
+		t.Error("one that something else runs keeps the last one of its kind")
+	}
 	if KeepHolds(two, two[0], keep, func(id string) bool { return id == two[1].ID }) {
 		t.Error("one that is being killed counts as gone")
 	}
 }
 
-// TestSlowCreationIsNoRestart: on a busy host the runtime takes long between
-// the first process and its report to the Engine, and clocks are set.
+// TestSlowCreationIsNoRestart: on a busy host there is a long time between the start of
+// the init process and the runtime's report to the Engine, and clocks are set.
 func TestSlowCreationIsNoRestart(t *testing.T) {
 	for name, change := range map[string]func(*Container, *Sample){
 		"created for a minute":            func(c *Container, s *Sample) { s.Start = c.StartedAt.Add(-time.Minute) },
@@ -310,7 +403,7 @@ func TestSlowCreationIsNoRestart(t *testing.T) {
 	}
 }
 
-// One rule that wants all of a kind in one tick must leave what is promised.
+// A rule with all of a kind as candidates must leave what keep requires.
 func TestOneRuleLeavesTheLast(t *testing.T) {
 	w := calm()
 	w.Containers, w.Answers = nil, []Answer{{}}
@@ -323,5 +416,43 @@ func TestOneRuleLeavesTheLast(t *testing.T) {
 	p := Decide(w)
 	if len(p.Victims) != 3 || p.Decisions[3].Reason != LastOfKind || p.Decisions[4].Reason != LastOfKind {
 		t.Errorf("%d victims of 5, want 3: %+v", len(p.Victims), p.Decisions)
+	}
+}
+
+// A candidate that the Engine does not list runs elsewhere, or is gone; it counts for no
+// keep rule.
+func TestUnlistedCandidates(t *testing.T) {
+	for name, c := range map[string]struct {
+		m    Measured
+		want Reason
+	}{
+		"nothing known":                     {Measured{}, AlreadyGone},
+		"the Engine's":                      {Measured{Runtime: container.Docker}, AlreadyGone},
+		"of Kata Containers":                {Measured{Runtime: container.Kata}, AlreadyGone},
+		"another runtime's":                 {Measured{Runtime: container.CRIO}, ForeignRuntime},
+		"in a pod of Kubernetes":            {Measured{Kubernetes: true}, ForeignRuntime},
+		"ran while the Engine lacked it":    {Measured{Runtime: container.Docker, Elsewhere: true}, ForeignRuntime},
+		"another runtime's, with a full id": {Measured{ID: id(7), Name: "web", Runtime: container.Podman}, ForeignRuntime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calm()
+			foreign := sampleOf(Container{ID: id(7)}, 50)
+			foreign.Measured = c.m
+			foreign.Measured.Kind = container.KindCPU
+			w.Containers = w.Containers[:1]
+			w.Answers[0].Samples = append(w.Answers[0].Samples, foreign)
+			p := Decide(w)
+			first, second := p.Decisions[0], p.Decisions[1]
+			want := Container{ID: id(7)[:container.ShortIDLength]}
+			if c.want == ForeignRuntime {
+				want = Container{ID: want.ID, Name: c.m.Name, Kind: container.KindCPU, Runtime: c.m.Runtime, Foreign: true}
+			}
+			if first.Reason != c.want || !reflect.DeepEqual(first.Container, want) {
+				t.Errorf("decision: %+v, want %s", first, c.want)
+			}
+			if len(p.Victims) != 0 || second.Reason != LastOfKind {
+				t.Errorf("of the only container of its kind: %+v", second)
+			}
+		})
 	}
 }

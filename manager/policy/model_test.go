@@ -13,8 +13,8 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// TestMain has every property of this package tried on thousands of worlds:
-// they are cheap. -rapid.checks says otherwise.
+// TestMain runs each property of this package on thousands of worlds: they are cheap.
+// -rapid.checks overrides it.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	asked := false
@@ -25,9 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// model is a host, its exporter, its Prometheus and a manager, over time and
-// with everything that can go wrong, in memory. What is really so is in
-// running; the manager sees what the last scrape saw.
+// model is a host, its exporter, its Prometheus and a manager, over time and with all
+// faults, in memory. running is the true state; the manager sees the last scrape.
 type model struct {
 	now     time.Time
 	running map[string]*modelled // by id
@@ -41,7 +40,7 @@ type model struct {
 	keep    []Keep
 	memory  Memory
 	acts    []*modelAct
-	lastAct time.Time      // begin or end of the last one
+	lastAct time.Time      // begin or end of the last kill
 	row     map[string]int // kills of a rule since its last relief
 	kills   int
 }
@@ -56,18 +55,22 @@ type modelAct struct {
 	round uint64
 	id    string
 	fails bool
+	// forgotten: begun by an earlier manager.
+	forgotten bool
 }
 
-// faultless is one run of the model: random events, and after each decision
-// the promises are held against what is really so.
+// faultless is one run of the model: random events, and after each decision a check of
+// the invariants against the true state.
 func faultless(t *rapid.T, guards []guard) (kills int, broken []string) {
 	m := &model{now: epoch, running: map[string]*modelled{}, rows: map[string]time.Time{}, memory: NewMemory(), row: map[string]int{}}
 	if rapid.Bool().Draw(t, "keep") {
 		m.keep = []Keep{{Min: rapid.IntRange(1, 2).Draw(t, "min")}}
 	}
 	for i := range rapid.IntRange(1, 2).Draw(t, "rules") {
-		m.rules = append(m.rules, Rule{Name: fmt.Sprintf("r%d", i), MaxKills: rapid.IntRange(1, 4).Draw(t, "max kills"), Mode: Live,
-			Relief: Relief{By: ByCount, StopAfter: rapid.IntRange(0, 3).Draw(t, "stop after")}})
+		m.rules = append(m.rules, Rule{
+			Name: fmt.Sprintf("r%d", i), MaxKills: rapid.IntRange(1, 4).Draw(t, "max kills"), Mode: Live,
+			Relief: Relief{By: ByCount, StopAfter: rapid.IntRange(0, 3).Draw(t, "stop after")},
+		})
 	}
 	for range rapid.IntRange(2, 8).Draw(t, "first containers") {
 		m.start(t, "")
@@ -78,8 +81,10 @@ func faultless(t *rapid.T, guards []guard) (kills int, broken []string) {
 		if ids := m.ids(); len(ids) > 0 {
 			id = rapid.SampledFrom(ids).Draw(t, "which")
 		}
-		switch event := rapid.SampledFrom([]string{"scrape", "scrape", "scrape", "tick", "tick", "tick", "act ends", "act ends",
-			"start", "end", "restart", "replace", "pause", "bad scrape", "manager restarts", "clock"}).Draw(t, "event"); event {
+		switch event := rapid.SampledFrom([]string{
+			"scrape", "scrape", "scrape", "tick", "tick", "tick", "act ends", "act ends",
+			"start", "end", "restart", "replace", "pause", "bad scrape", "manager restarts", "clock",
+		}).Draw(t, "event"); event {
 		case "scrape", "bad scrape":
 			m.scrape(event == "scrape")
 		case "tick":
@@ -92,7 +97,7 @@ func faultless(t *rapid.T, guards []guard) (kills int, broken []string) {
 			delete(m.running, id)
 		case "restart":
 			if c := m.running[id]; c != nil && !c.dying {
-				m.now = m.now.Add(time.Millisecond) // a life lasts longer than none
+				m.now = m.now.Add(time.Millisecond) // a life is never empty
 				c.EndedAt = m.now
 				m.now = m.now.Add(time.Millisecond)
 				c.StartedAt = m.now
@@ -104,16 +109,16 @@ func faultless(t *rapid.T, guards []guard) (kills int, broken []string) {
 			}
 		case "pause":
 			if c := m.running[id]; c != nil {
-				c.State = Unsteady - c.State
+				c.State = InTransition - c.State
 			}
 		case "manager restarts":
-			// What it reads back from its record: the last acts.
+			// What is restored from the audit log: the last kills.
 			old := m.memory
 			m.memory = NewMemory()
-			m.memory.LastAct, m.memory.LastKill = old.LastAct, old.LastKill
+			m.memory.LastLiveKill, m.memory.LastKill = old.LastLiveKill, old.LastKill
 			m.row = map[string]int{}
 			for _, a := range m.acts {
-				a.round = 0
+				a.round, a.forgotten = 0, true // completed from the audit log
 			}
 		case "clock":
 			m.memory = m.memory.At(m.now)
@@ -132,13 +137,15 @@ func (m *model) ids() []string {
 }
 
 func (m *model) start(t *rapid.T, name string) {
-	c := &modelled{Container: Container{ID: id(m.next), Name: name, Kind: rapid.SampledFrom([]container.Kind{container.KindCPU, container.KindRAM}).Draw(t, "kind"),
-		InScope: rapid.IntRange(0, 5).Draw(t, "in scope") > 0, StartedAt: m.now}}
+	c := &modelled{Container: Container{
+		ID: id(m.next), Name: name, Kind: rapid.SampledFrom([]container.Kind{container.KindCPU, container.KindRAM}).Draw(t, "kind"),
+		InScope: rapid.IntRange(0, 5).Draw(t, "in scope") > 0, StartedAt: m.now,
+	}}
 	if name == "" {
 		c.Name = fmt.Sprintf("c%d", m.next)
 	}
 	if rapid.IntRange(0, 5).Draw(t, "protected") == 0 {
-		c.Protected = []Why{WhyLabel}
+		c.Protected = []Protection{ProtectedByLabel}
 	}
 	m.next++
 	m.running[c.ID] = c
@@ -155,14 +162,14 @@ func (m *model) scrape(good bool) {
 	}
 }
 
-// tick decides and begins what was decided.
+// tick decides and begins the kills.
 func (m *model) tick(t *rapid.T, guards []guard) (broken []string) {
 	w := World{Now: m.now, Keep: m.keep, Budget: 5, Rules: m.rules, MaxGap: time.Minute, Data: m.scraped, Memory: m.memory.At(m.now)}
 	w.Data.Fresh = w.Data.Fresh && m.now.Sub(w.Data.At) <= 20*time.Second
 	for _, id := range m.ids() {
 		c := m.running[id].Container
 		if m.running[id].dying {
-			c.State = Dying
+			c.State = BeingKilled
 		}
 		w.Containers = append(w.Containers, c)
 	}
@@ -175,43 +182,45 @@ func (m *model) tick(t *rapid.T, guards []guard) (broken []string) {
 		var a Answer
 		for i, id := range scraped {
 			if rapid.IntRange(0, 2).Draw(t, "wanted") > 0 {
-				a.Samples = append(a.Samples, Sample{ID: container.ShortID(id), Value: float64(len(scraped) - i), Start: m.rows[id], WindowFilled: true})
+				a.Samples = append(a.Samples, Sample{
+					ID: container.ShortID(id), Value: float64(len(scraped) - i), Start: m.rows[id], WindowFilled: true,
+					LabelsKnown: true,
+				})
 			}
 		}
 		w.Answers = append(w.Answers, a)
 	}
 	p := decide(w, guards)
-	m.memory.Measured(p.Measured, m.rules, m.now)
+	m.memory.Advance(w, p)
 	for _, one := range p.Measured {
 		if one.Relieved {
 			m.row[one.Rule] = 0
-			m.row[one.Rule] += len(m.memory.Relieving[one.Rule].Rounds) // not known yet
+			m.row[one.Rule] += len(m.memory.ReliefState[one.Rule].Rounds) // not measured yet
 		}
 	}
-	for _, r := range m.rules {
-		var victims []Victim
-		for _, v := range p.Victims {
-			if v.Rule.Name == r.Name {
-				victims = append(victims, v)
-			}
-		}
-		if len(victims) == 0 {
-			continue
-		}
+	for _, b := range m.memory.Start(w, p, m.now) {
+		r, victims := m.rules[b.Rule], b.Victims
 		if m.row[r.Name]++; r.Relief.StopAfter > 0 && m.row[r.Name] > r.Relief.StopAfter {
 			broken = append(broken, fmt.Sprintf("%d kills in a row that are not known to help, of at most %d", m.row[r.Name], r.Relief.StopAfter))
 		}
-		round := m.memory.Open(r.Name, p.Rounds[r.Name], len(victims))
+		inFlightKills := 0
+		for _, a := range m.acts {
+			if a.rule == r.Name && !a.forgotten {
+				inFlightKills++
+			}
+		}
+		if inFlightKills+len(victims) > r.MaxKills {
+			broken = append(broken, fmt.Sprintf("%d kills beside %d under way, of at most %d", len(victims), inFlightKills, r.MaxKills))
+		}
 		for _, v := range victims {
-			broken = append(broken, m.wrong(v, w)...)
+			broken = append(broken, m.wrong(v)...)
 			if m.running[v.Container.ID] == nil {
 				continue
 			}
 			m.running[v.Container.ID].dying = true
-			m.acts = append(m.acts, &modelAct{rule: r.Name, round: round, id: v.Container.ID, fails: rapid.IntRange(0, 5).Draw(t, "fails") == 0})
+			m.acts = append(m.acts, &modelAct{rule: r.Name, round: b.Round, id: v.Container.ID, fails: rapid.IntRange(0, 5).Draw(t, "fails") == 0})
 			m.kills++
 		}
-		m.memory.Acted(r.Name, Live, m.now, w.Data.Sequence)
 	}
 	if len(p.Victims) > 0 {
 		m.lastAct = m.now
@@ -228,15 +237,15 @@ func (m *model) tick(t *rapid.T, guards []guard) (broken []string) {
 			}
 			chosen := slices.ContainsFunc(p.Victims, func(v Victim) bool { return v.Container.Kind == kind })
 			if chosen && left < k.Min {
-				broken = append(broken, fmt.Sprintf("%d of kind %s are left, %d promised", left, kind, k.Min))
+				broken = append(broken, fmt.Sprintf("%d of kind %s are left, keep requires %d", left, kind, k.Min))
 			}
 		}
 	}
 	return broken
 }
 
-// wrong is what a victim must not be, by what is really so.
-func (m *model) wrong(v Victim, w World) (broken []string) {
+// wrong lists what a victim must not be, by the true state.
+func (m *model) wrong(v Victim) (broken []string) {
 	say := func(bad bool, what string) {
 		if bad {
 			broken = append(broken, what)
@@ -256,7 +265,7 @@ func (m *model) wrong(v Victim, w World) (broken []string) {
 	return broken
 }
 
-// actEnds ends the oldest act: the container is gone, or the Engine refused.
+// actEnds ends the oldest kill: the container is gone, or the Engine refused.
 func (m *model) actEnds(t *rapid.T) {
 	if len(m.acts) == 0 {
 		return
@@ -272,11 +281,10 @@ func (m *model) actEnds(t *rapid.T) {
 		}
 	}
 	m.lastAct = m.now
-	m.memory.Acted(a.rule, Live, m.now, "")
-	m.memory.Ended(a.rule, a.round, a.id, !a.fails, m.now)
+	m.memory.Finish(End{Rule: a.rule, ID: a.id, Mode: Live, Round: a.round, At: m.now, Begun: true, Killed: !a.fails})
 	if a.fails {
-		// A round in which nobody died is no kill without relief.
-		known := m.memory.Relieving[a.rule]
+		// A round without a successful kill is not a kill without relief.
+		known := m.memory.ReliefState[a.rule]
 		m.row[a.rule] = min(m.row[a.rule], known.Unrelieved+len(known.Rounds))
 	}
 }
@@ -291,14 +299,17 @@ func TestModel(t *testing.T) {
 		}
 	})
 	if kills == 0 {
-		t.Error("nobody was ever killed: the property was never tried")
+		t.Error("no kill: the property was never tested")
 	}
 }
 
-// The model must be able to notice: without any one of these guards, some
-// sequence of events breaks a promise.
+// The model must be able to fail: without any one of these guards, some sequence of
+// events breaks an invariant.
 func TestModelNoticesEachMissingGuard(t *testing.T) {
-	for _, reason := range []Reason{AlreadyGone, Transitional, OutOfScope, Protected, StaleSample, SampleOlderThanLastAct, Restarted, LastOfKind, NoRelief} {
+	for _, reason := range []Reason{
+		AlreadyGone, Transitional, OutOfScope, Protected, StaleSample, SampleOlderThanLastKill, Restarted, LastOfKind, NoRelief,
+		InFlight,
+	} {
 		noticed := false
 		g := rapid.Custom(func(t *rapid.T) bool {
 			_, broken := faultless(t, without(reason))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -13,72 +12,72 @@ import (
 
 // Plan is what one tick decides.
 type Plan struct {
-	// Decisions has, for each rule in turn, one for each candidate in rank
-	// order, then one for each container that no rule names.
+	// Decisions has the candidates of each rule in rank order, then each container that
+	// is no candidate.
 	Decisions []Decision
-	// Victims are the kills, in the order they were decided.
+	// Victims are the kills, in the order of decision.
 	Victims []Victim
-	// Held replaces Memory.Held when the tick is over.
+	// Held replaces Memory.Held after the tick.
 	Held map[Candidate]Hold
-	// Announced replaces Memory.Announced when the tick is over.
+	// Announced replaces Memory.Announced after the tick.
 	Announced map[Candidate]Announcement
-	// Pending are the announced kills of live rules, those that are vetoed too:
-	// what has to be published for the announcement to go on.
+	// Pending are the announced kills of live rules, including vetoed ones: they have
+	// to be published for the announcement to last.
 	Pending []Pending
-	// Measured is the effect of earlier kills, as far as it can be told now.
+	// Measured is the effect of earlier kills, as far as known now.
 	Measured []Measurement
-	// Rounds is what this tick's live kills will be measured by, for each rule
-	// that has any.
+	// Rounds is what this tick's live kills are measured by, for each rule with kills.
 	Rounds map[string]Round
-	// BudgetLeft is how many live kills max_kills_per_tick still allowed.
+	// BudgetLeft is how many live kills max_kills_per_tick still allows.
 	BudgetLeft int
 }
 
-// Decision is the verdict on one container by one rule.
+// Decision is kill or spare, for one container by one rule.
 type Decision struct {
-	Rule      string // "" when no rule names the container
-	Verdict   Verdict
+	Rule      string // "" if the container is no candidate
+	Choice    Choice
 	Reason    Reason
-	Container Container // ID is the sample's when the Engine has none of it
+	Container Container // ID is the sample's if the Engine does not list it
 	Value     float64   // the query's; 0 without a rule
-	Rank      int       // 1 dies first; 0 without a rule
-	// Wait is what is left of the rule's for, cooldown or announce.
+	Rank      int       // 1 is killed first; 0 without a rule
+	// Wait is what remains of the rule's for, cooldown or announce.
 	Wait time.Duration
 }
 
-// Victim is a container that is to be killed. Whoever kills it must know its
-// StartedAt: with a zero one, look it up, and decide again.
+// Victim is a container to be killed. A kill needs its StartedAt: if it is zero, look
+// it up and decide again.
 type Victim struct {
 	Rule      Rule
 	Container Container
 	Value     float64
 }
 
-// Decide makes the plan of one tick. It changes nothing in w.
+// Decide makes the plan of one tick. It does not change w.
 func Decide(w World) Plan { return decide(w, guards()) }
 
-// tick is the state of one decision under way.
+// tick is the state of a decision.
 type tick struct {
 	world       World
 	rule        Rule
 	byID        map[string]int // index into world.Containers
-	sortedIDs   []string
+	index       container.Index
 	held        map[Candidate]Hold
 	announced   map[Candidate]Announcement
-	live, dry   map[string]bool // ids planned in this tick
-	expected    map[string]bool // ids that a live rule announces, and would plan otherwise
-	expectedDry map[string]bool // the same of dry runs
+	live, dry   map[string]bool // ids to be killed in this tick
+	expected    map[string]bool // ids announced by a live rule, that would be killed otherwise
+	expectedDry map[string]bool // the same for dry runs
 	spentByRule int
 	answer      Answer                 // of the rule
-	relieving   Relieving              // of the rule, with what was measured in this tick
-	living      map[container.Kind]int // see alive
+	reliefState ReliefState            // of the rule, with this tick's measurements
+	living      map[container.Kind]int // cache of alive
 }
 
-// candidate is one row of a rule's answer, joined with the Engine's list.
+// candidate is one sample of a rule's query, joined with the Engine's list.
 type candidate struct {
 	sample    Sample
 	container Container
 	found     bool
+	foreign   bool // the sample is of a container that is not the Engine's
 	doubled   bool
 }
 
@@ -92,11 +91,12 @@ func decide(w World, guards []guard) Plan {
 
 		announced: map[Candidate]Announcement{}, expected: map[string]bool{}, expectedDry: map[string]bool{},
 	}
+	ids := make([]string, len(w.Containers))
 	for i, c := range w.Containers {
 		t.byID[c.ID] = i
-		t.sortedIDs = append(t.sortedIDs, c.ID)
+		ids[i] = c.ID
 	}
-	sort.Strings(t.sortedIDs)
+	t.index = container.NewIndex(ids)
 
 	p := Plan{Rounds: map[string]Round{}}
 	named := map[string]bool{}
@@ -106,29 +106,29 @@ func decide(w World, guards []guard) Plan {
 		if i < len(w.Answers) {
 			answer = w.Answers[i]
 		}
-		t.answer, t.relieving = answer, w.Memory.Relieving[rule.Name]
-		if answer.Unusable || !w.Data.Fresh {
+		t.answer, t.reliefState = answer, w.Memory.ReliefState[rule.Name]
+		if answer.Unusable || !t.fresh() {
 			t.keepHolds(rule.Name)
 			t.keepAnnouncements(rule)
 		}
 		if answer.Unusable {
-			p.Decisions = append(p.Decisions, Decision{Rule: rule.Name, Verdict: Spare, Reason: NoData})
+			p.Decisions = append(p.Decisions, Decision{Rule: rule.Name, Choice: Spare, Reason: NoData})
 			continue
 		}
 		candidates := t.rank(answer.Samples)
 		for _, m := range t.measure(candidates, answer) {
-			t.relieving = t.relieving.after(m, rule.Relief, w.Now)
+			t.reliefState = t.reliefState.after(m, rule.Relief, w.Now)
 			p.Measured = append(p.Measured, m)
 		}
 		victims := len(p.Victims)
 		for rank, c := range candidates {
 			if c.found {
 				named[c.container.ID] = true
-				if w.Data.Fresh {
+				if t.fresh() {
 					t.hold(c)
 				}
 			}
-			d := Decision{Rule: rule.Name, Verdict: Spare, Container: c.container, Value: c.sample.Value, Rank: rank + 1}
+			d := Decision{Rule: rule.Name, Choice: Spare, Container: c.container, Value: c.sample.Value, Rank: rank + 1}
 			for _, g := range guards {
 				if g.refuses(t, &c) {
 					d.Reason = g.reason
@@ -138,13 +138,13 @@ func decide(w World, guards []guard) Plan {
 			t.announce(&c, d.Reason)
 			switch d.Reason {
 			case Announced:
-				d.Wait = t.untold(&c)
+				d.Wait = t.announceRemaining(&c)
 			case PendingFor:
-				d.Wait = t.pending(&c)
+				d.Wait = t.forRemaining(&c)
 			case CoolingDown:
-				d.Wait = t.cooling()
+				d.Wait = t.cooldownRemaining()
 			case "":
-				d.Verdict, d.Reason = Kill, Chosen
+				d.Choice, d.Reason = Kill, Chosen
 				t.take(c.container.ID)
 				p.Victims = append(p.Victims, Victim{Rule: rule, Container: c.container, Value: c.sample.Value})
 			}
@@ -156,7 +156,7 @@ func decide(w World, guards []guard) Plan {
 	}
 	for _, c := range w.Containers {
 		if !named[c.ID] {
-			p.Decisions = append(p.Decisions, Decision{Verdict: Spare, Reason: NotSelected, Container: c})
+			p.Decisions = append(p.Decisions, Decision{Choice: Spare, Reason: NotSelected, Container: c})
 		}
 	}
 	p.Held, p.Announced, p.Pending = t.held, t.announced, t.pendings()
@@ -164,17 +164,45 @@ func decide(w World, guards []guard) Plan {
 	return p
 }
 
-// rank joins rows with containers and sorts them: highest value first, equal
-// ones by id so that a decision can be repeated.
+// fresh reports whether the rule's answer is fresh enough to kill by it.
+func (t *tick) fresh() bool { return t.world.Data.Fresh && !t.answer.Stale }
+
+// at is the time of the oldest snapshot in the rule's answer.
+func (t *tick) at() time.Time {
+	if at := t.answer.At; !at.IsZero() && at.Before(t.world.Data.At) {
+		return at
+	}
+	return t.world.Data.At
+}
+
+// inFlightKills is how many live kills of the rule are in flight.
+func (t *tick) inFlightKills() (n int) {
+	for _, rule := range t.world.Memory.InFlight {
+		if rule == t.rule.Name {
+			n++
+		}
+	}
+	return n
+}
+
+// rank joins samples with containers and sorts them: highest value first, equal ones by
+// id for repeatable decisions.
 func (t *tick) rank(samples []Sample) []candidate {
 	rows := make(map[string]int, len(samples))
 	candidates := make([]candidate, 0, len(samples))
 	for _, s := range samples {
 		c := candidate{sample: s}
-		if i, ok := t.lookup(s.ID); ok {
-			c.container, c.found = t.world.Containers[i], true
+		m := s.Measured
+		c.foreign = m.Kubernetes || Foreign(m.Runtime, t.world.Engine)
+		if id, ok := t.index.Find(s.ID); ok {
+			c.container, c.found = t.world.Containers[t.byID[id]], true
+			c.foreign = c.foreign || container.IsFullID(m.ID) && m.ID != id // another one with the same short id
 		} else {
+			c.foreign = c.foreign || m.Elsewhere
 			c.container = Container{ID: s.ID}
+			if c.foreign {
+				c.container = Container{ID: s.ID, Name: m.Name, Image: m.Image, Kind: m.Kind, Runtime: m.Runtime, Foreign: true}
+			}
 		}
 		rows[c.container.ID]++
 		candidates = append(candidates, c)
@@ -182,7 +210,7 @@ func (t *tick) rank(samples []Sample) []candidate {
 	for i := range candidates {
 		candidates[i].doubled = rows[candidates[i].container.ID] > 1
 	}
-	// Candidates are large: their places are sorted, not they themselves.
+	// Candidates are large: sort their indexes.
 	order := make([]int, len(candidates))
 	for i := range order {
 		order[i] = i
@@ -201,28 +229,12 @@ func (t *tick) rank(samples []Sample) []candidate {
 	return sorted
 }
 
-// rankable puts NaN, which compares with nothing, behind everything.
+// rankable sorts NaN last.
 func rankable(v float64) float64 {
 	if math.IsNaN(v) {
 		return math.Inf(-1)
 	}
 	return v
-}
-
-// lookup finds the one container whose id begins with prefix. A prefix
-// shorter than Docker's short id, or one of several, finds none.
-func (t *tick) lookup(prefix string) (int, bool) {
-	if len(prefix) < container.ShortIDLength {
-		return 0, false
-	}
-	at := sort.SearchStrings(t.sortedIDs, prefix)
-	if at == len(t.sortedIDs) || !strings.HasPrefix(t.sortedIDs[at], prefix) {
-		return 0, false
-	}
-	if at+1 < len(t.sortedIDs) && strings.HasPrefix(t.sortedIDs[at+1], prefix) {
-		return 0, false
-	}
-	return t.byID[t.sortedIDs[at]], true
 }
 
 func (t *tick) take(id string) {
@@ -235,8 +247,8 @@ func (t *tick) take(id string) {
 	}
 }
 
-// expect counts c as gone for keep rules and for the rule's own max_kills; other
-// rules may still take it.
+// expect counts c as gone for keep rules and for the rule's own max_kills; other rules
+// may still kill it.
 func (t *tick) expect(id string) {
 	t.spentByRule++
 	t.living = nil
@@ -247,13 +259,13 @@ func (t *tick) expect(id string) {
 	}
 }
 
-// expects tells whether an earlier rule has announced the end of a container.
+// expects reports whether an earlier rule has announced the kill of a container.
 func (t *tick) expects(id string) bool {
 	return t.expected[id] || (t.rule.Mode == DryRun && t.expectedDry[id])
 }
 
-// planned: what is really going to be gone is gone for every rule; what a dry
-// run takes is gone for dry runs only, so that it never shields anybody.
+// planned: live kills count for every rule; kills of a dry run count for dry runs only,
+// so that they never protect a container.
 func (t *tick) planned(c *candidate) bool {
 	id := c.container.ID
 	return t.live[id] || (t.rule.Mode == DryRun && t.dry[id])
@@ -266,16 +278,16 @@ func (t *tick) spent() int {
 	return len(t.live) + len(t.dry)
 }
 
-// alive counts the running containers of a kind in scope, without those that
-// are planned, in the world of the rule's mode. The count is kept until
-// something is planned: it is asked for once a candidate.
+// alive counts the running containers of a kind in scope, without the planned kills in
+// the rule's mode. It is cached until the next kill is planned, since each candidate
+// needs it.
 func (t *tick) alive(kind container.Kind) int {
 	if t.living != nil {
 		return t.living[kind]
 	}
 	t.living = map[container.Kind]int{}
 	for _, c := range t.world.Containers {
-		if !c.InScope || c.State != Running || t.live[c.ID] || t.expects(c.ID) {
+		if !c.InScope || c.Foreign || c.State != Running || c.Signalled || t.live[c.ID] || t.expects(c.ID) {
 			continue
 		}
 		if t.rule.Mode == DryRun && (t.dry[c.ID] || t.dryKilled("", c)) {
@@ -286,8 +298,8 @@ func (t *tick) alive(kind container.Kind) int {
 	return t.living[kind]
 }
 
-// dryKilled tells whether a dry run of rule (of any rule: "") has ended this
-// life of c on paper.
+// dryKilled reports whether a dry run of rule (of any rule if "") has killed this life
+// of c.
 func (t *tick) dryKilled(rule string, c Container) bool {
 	same := func(at time.Time) bool { return c.StartedAt.IsZero() || at.Equal(c.StartedAt) }
 	if rule != "" {
@@ -302,10 +314,10 @@ func (t *tick) dryKilled(rule string, c Container) bool {
 	return false
 }
 
-// hold notes that the rule wants c in this snapshot.
+// hold notes that c is a candidate of the rule in this snapshot.
 func (t *tick) hold(c candidate) {
 	key := Candidate{Rule: t.rule.Name, ID: c.container.ID}
-	at := t.world.Data.At
+	at := t.at()
 	h, known := t.world.Memory.Held[key]
 	if !known || c.sample.Start.Sub(h.Start).Abs() > StartTolerance || at.Sub(h.Last) > t.world.MaxGap || at.Before(h.Last) {
 		h = Hold{Start: c.sample.Start, First: at}
@@ -314,7 +326,7 @@ func (t *tick) hold(c candidate) {
 	t.held[key] = h
 }
 
-// keepHolds carries the rule's holds over a tick that says nothing.
+// keepHolds carries the rule's holds over a tick without usable data.
 func (t *tick) keepHolds(rule string) {
 	for key, h := range t.world.Memory.Held {
 		if key.Rule == rule {
@@ -323,8 +335,8 @@ func (t *tick) keepHolds(rule string) {
 	}
 }
 
-// pending is how much longer the rule has to want c.
-func (t *tick) pending(c *candidate) time.Duration {
+// forRemaining is how long c still has to be a candidate.
+func (t *tick) forRemaining(c *candidate) time.Duration {
 	if t.rule.For <= 0 {
 		return 0
 	}
@@ -335,8 +347,11 @@ func (t *tick) pending(c *candidate) time.Duration {
 	return max(0, t.rule.For-h.Last.Sub(h.First))
 }
 
-// cooling is how much longer the rule has to rest after its last kill.
-func (t *tick) cooling() time.Duration {
+// cooldownRemaining is what remains of the rule's cooldown.
+func (t *tick) cooldownRemaining() time.Duration {
+	if t.rule.Cooldown > 0 && t.inFlightKills() > 0 {
+		return t.rule.Cooldown
+	}
 	last, ok := t.world.Memory.LastKill[t.rule.Name]
 	if !ok || t.rule.Cooldown <= 0 {
 		return 0

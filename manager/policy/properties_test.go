@@ -10,9 +10,8 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// faults lists what is wrong with a plan, by the invariants that the manager
-// promises. It recomputes everything from the world and shares no code with
-// the decision.
+// faults lists the invariants that a plan breaks. It computes everything from the world
+// and shares no code with the decision.
 func faults(w World, p Plan) []string {
 	var wrong []string
 	say := func(bad bool, what string) {
@@ -35,18 +34,21 @@ func faults(w World, p Plan) []string {
 		say(!listed, "a victim that does not run")
 		say(c.State != Running, "a victim that is paused or dying")
 		say(!c.InScope, "a victim out of scope")
+		say(c.Foreign, "a victim that something else runs")
 		say(len(c.Protected) > 0, "a protected victim")
 		say(len(w.Keep) > 0 && c.Kind == container.KindNone, "a victim of unknown kind under a keep rule")
 		say(!w.Data.Fresh, "a kill on stale data")
 		say(math.IsNaN(v.Value) || math.IsInf(v.Value, 0), "a kill on a value that is no number")
 		say(!c.StartedAt.IsZero() && c.StartedAt.After(w.Data.At), "a victim that started after the sample")
-		if !w.Memory.LastAct.IsZero() {
-			say(!w.Data.At.After(w.Memory.LastAct), "a kill on a sample from before the last act")
-			say(w.Data.Sequence == w.Memory.ActSequence, "a second kill on one snapshot")
+		if !w.Memory.LastLiveKill.IsZero() {
+			say(!w.Data.At.After(w.Memory.LastLiveKill), "a kill on a sample from before the last act")
+			at := w.Answers[index[v.Rule.Name]].At
+			say(!at.IsZero() && !at.After(w.Memory.LastLiveKill), "a kill on what was recorded before the last act")
+			say(w.Data.Sequence == w.Memory.LastLiveSequence, "a second kill on one snapshot")
 		}
 		i := index[v.Rule.Name]
-		if r, done := v.Rule.Relief, w.Memory.Relieving[v.Rule.Name]; v.Rule.Mode == Live {
-			say(r.By == ByQuery && !w.Answers[i].PressureKnown, "a kill for a pressure that nobody knows")
+		if r, done := v.Rule.Relief, w.Memory.ReliefState[v.Rule.Name]; v.Rule.Mode == Live {
+			say(r.By == ByQuery && !w.Answers[i].ReliefValueKnown, "a kill with an unknown relief value")
 			row, unknown, stopped := done.Unrelieved, len(done.Rounds), done.StoppedAt
 			for _, m := range p.Measured {
 				if m.Rule != v.Rule.Name {
@@ -63,12 +65,19 @@ func faults(w World, p Plan) []string {
 			say(r.StopAfter > 0 && row+unknown >= r.StopAfter && !rested, "a kill by a rule that has stopped itself")
 		}
 		say(w.Answers[i].Unusable, "a kill on an unusable answer")
+		say(w.Answers[i].Stale, "a kill on stale recordings")
+		refused, passed := w.Memory.Passed[Candidate{v.Rule.Name, c.ID}]
+		say(passed && w.Now.Sub(refused.At) < PassOver && (refused.StartedAt.IsZero() || c.StartedAt.IsZero() || refused.StartedAt.Equal(c.StartedAt)),
+			"a kill of one that is passed over")
 		rows := 0
 		for _, s := range w.Answers[i].Samples {
 			if len(s.ID) >= container.ShortIDLength && len(s.ID) <= len(c.ID) && c.ID[:len(s.ID)] == s.ID {
 				rows++
 				say(!s.WindowFilled, "a kill on a window that is not filled")
-				say(s.Start.IsZero(), "a kill on a life nobody measured")
+				say(s.Measured.ID != "" && s.Measured.ID != c.ID, "a kill on the sample of another container")
+				say(s.Measured.Runtime == container.Podman || s.Measured.Kubernetes, "a kill of one that another runtime runs")
+				say(!s.LabelsKnown, "a kill of one whose labels the exporter does not know")
+				say(s.Start.IsZero(), "a kill of a life without measurements")
 				say(!c.EndedAt.IsZero() && s.Start.Before(c.EndedAt), "a victim of the life before")
 				say(!c.EndedAt.IsZero() && s.Start.After(c.StartedAt.Add(StartTolerance)), "a victim of a later life")
 			}
@@ -76,30 +85,38 @@ func faults(w World, p Plan) []string {
 		say(rows != 1, "a victim without exactly one row")
 		last, killed := w.Memory.LastKill[v.Rule.Name]
 		say(killed && w.Now.Sub(last) < v.Rule.Cooldown, "a kill within the cooldown")
+		inFlightKills := 0
+		for _, rule := range w.Memory.InFlight {
+			if rule == v.Rule.Name {
+				inFlightKills++
+			}
+		}
+		say(inFlightKills > 0 && v.Rule.Cooldown > 0, "a kill beside one whose cooldown has not begun")
 		if v.Rule.For > 0 {
 			h := p.Held[Candidate{v.Rule.Name, c.ID}]
-			say(h.Last.Sub(h.First) < v.Rule.For || !h.Last.Equal(w.Data.At), "a kill before the rule's for has passed")
+			say(h.Last.Sub(h.First) < v.Rule.For || (!h.Last.Equal(w.Data.At) && !h.Last.Equal(w.Answers[i].At)), "a kill before the rule's for has passed")
 		}
 		if v.Rule.Announce > 0 && v.Rule.Mode == Live {
 			n, told := w.Notices.Of[Candidate{v.Rule.Name, c.ID}]
 			a := w.Memory.Announced[Candidate{v.Rule.Name, c.ID}]
-			say(!w.Notices.Known, "a kill while nobody knows whether somebody objects")
+			say(!w.Notices.Known, "a kill with unknown vetoes")
 			say(len(n.Silences) > 0, "a kill against a veto")
-			say(!told || n.Inhibited || a.Since.IsZero() || w.Data.At.Sub(a.Since) < v.Rule.Announce || w.Data.At.Sub(a.Last) > w.MaxGap, "a kill that was not announced for long enough")
+			say(!told || n.Inhibited || a.Since.IsZero() || w.Data.At.Sub(a.Since) < v.Rule.Announce || w.Data.At.Sub(a.Last) > w.MaxGap,
+				"a kill that was not announced for long enough")
 		}
 		if v.Rule.Mode == Live {
 			say(dead[c.ID], "one container killed twice")
 			dead[c.ID] = true
 		}
 		perRule[v.Rule.Name]++
-		say(perRule[v.Rule.Name] > v.Rule.MaxKills, "more kills than max_kills")
+		say(perRule[v.Rule.Name]+inFlightKills > v.Rule.MaxKills, "more kills than max_kills, with those under way")
 	}
 	say(len(dead) > w.Budget, "more kills than max_kills_per_tick")
 	say(p.BudgetLeft != max(0, w.Budget-len(dead)), "a wrong budget")
 	for _, m := range p.Measured {
 		say(math.IsNaN(m.Ratio) || math.IsInf(m.Ratio, 0), "a relief that is no number")
 		say(!w.Data.Fresh, "a relief measured on stale data")
-		for _, r := range w.Memory.Relieving[m.Rule].Rounds {
+		for _, r := range w.Memory.ReliefState[m.Rule].Rounds {
 			say(r.ID == m.Round && (r.Open > 0 || !w.Data.At.After(r.Ended.Add(w.Rules[index[m.Rule]].Relief.After))), "a relief measured too early")
 		}
 	}
@@ -107,7 +124,7 @@ func faults(w World, p Plan) []string {
 		for _, kind := range container.Kinds() {
 			before, killed := 0, 0
 			for _, c := range w.Containers {
-				if c.Kind == kind && c.InScope && c.State == Running {
+				if c.Kind == kind && c.InScope && !c.Foreign && c.State == Running && (!c.Signalled || dead[c.ID]) {
 					before++
 					if dead[c.ID] {
 						killed++
@@ -117,7 +134,7 @@ func faults(w World, p Plan) []string {
 			say(killed > 0 && before-killed < keep.Min, "fewer of a kind than promised")
 		}
 	}
-	// Every container and every usable row has a word of the vocabulary.
+	// Each container and each usable sample has a reason.
 	known := map[Reason]bool{Chosen: true, NotSelected: true}
 	for _, r := range Guards() {
 		known[r] = true
@@ -126,7 +143,7 @@ func faults(w World, p Plan) []string {
 	for _, d := range p.Decisions {
 		said[d.Container.ID] = true
 		say(!known[d.Reason], "a reason outside the vocabulary: "+string(d.Reason))
-		say((d.Verdict == Kill) != (d.Reason == Chosen), "a verdict that its reason contradicts")
+		say((d.Choice == Kill) != (d.Reason == Chosen), "a choice that its reason contradicts")
 	}
 	for _, c := range w.Containers {
 		say(!said[c.ID], "a container without a decision")
@@ -152,8 +169,8 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
-// The invariants must be able to fail: with any one guard taken out, some
-// world breaks them. (dry_run_done only keeps a dry run from repeating itself.)
+// The invariants must be able to fail: without any one guard, some world breaks them.
+// (dry_run_done only keeps a dry run from repeating itself.)
 func TestInvariantsNoticeEachMissingGuard(t *testing.T) {
 	generator := worlds()
 	for _, reason := range Guards() {
@@ -171,8 +188,8 @@ func TestInvariantsNoticeEachMissingGuard(t *testing.T) {
 	}
 }
 
-// What a dry run decides never changes what is really done.
-func TestDryRunsShieldAndShortenNothing(t *testing.T) {
+// The decision of a dry run never changes live kills.
+func TestDryRunsDoNotAffectLiveKills(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
 		live := func(w World) (ids []string) {
@@ -198,8 +215,7 @@ func TestDryRunsShieldAndShortenNothing(t *testing.T) {
 	})
 }
 
-// Decide must not write into the memory it was given: it is called again
-// after lookups.
+// Decide must not change the given memory: it is called again after lookups.
 func TestDecideChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")

@@ -1,36 +1,46 @@
 package policy
 
-// Reason is why a container is killed or spared: one closed vocabulary, the
-// same words in metrics, log, record, JSON and status page.
+// Reason is why a container is killed or spared: one closed list, with the same words
+// in metrics, log, audit log, JSON and status page.
 type Reason string
 
-// The two reasons that are no guard's.
+// The two reasons that are not a guard's.
 const (
-	Chosen      Reason = "chosen"       // a rule wants it and no guard refuses
-	NotSelected Reason = "not_selected" // no rule's query names it
+	Chosen      Reason = "chosen"       // a candidate that no guard spares
+	NotSelected Reason = "not_selected" // no candidate of any rule
 )
 
-// What the guards say when they refuse.
+// The reasons of the guards.
 const (
-	NoData                 Reason = "no_data"                     // the rule's answer, or this row of it, cannot be used
-	AlreadyGone            Reason = "already_gone"                // does not run any more, or another rule takes it in this tick
-	DryRunDone             Reason = "dry_run_done"                // a dry run of this rule has "killed" it already
-	Transitional           Reason = "transitional"                // paused, restarting, being removed, or being killed right now
-	OutOfScope             Reason = "out_of_scope"                // not labelled estiba.managed=true under scope managed
-	Protected              Reason = "protected"                   // see Why
-	UnknownKind            Reason = "unknown_kind"                // a keep rule needs the kind and the container declares none
-	StaleSample            Reason = "stale_sample"                // the data are older than max_sample_age, or of a failed scrape
-	SampleOlderThanLastAct Reason = "sample_older_than_last_kill" // the data cannot show yet what the last kill changed
-	Restarted              Reason = "restarted"                   // the sample is of an earlier life of the container
-	WindowNotFilled        Reason = "window_not_filled"           // less history than the query's range
-	PendingFor             Reason = "pending_for"                 // the rule's for has not passed
-	CoolingDown            Reason = "cooling_down"                // the rule's cooldown has not passed
-	NoRelief               Reason = "no_relief"                   // the rule stopped itself: its last kills did not lower its pressure, or nobody knows the pressure
-	LastOfKind             Reason = "last_of_kind"                // a keep rule would not hold any more
-	BudgetSpent            Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
-	NoVetoAnswer           Reason = "no_veto_answer"              // the rule announces and Alertmanager did not say whether somebody objects
-	Vetoed                 Reason = "vetoed"                      // somebody has silenced the announcement in Alertmanager
-	Announced              Reason = "announced"                   // the rule's announce has not passed since Alertmanager holds the announcement
+	NoData                  Reason = "no_data"                     // unusable query result, or unusable sample
+	ForeignRuntime          Reason = "foreign_runtime"             // run by something else than the manager's Engine, or by Kubernetes
+	AlreadyGone             Reason = "already_gone"                // not running, or killed by another rule in this tick
+	DryRunDone              Reason = "dry_run_done"                // a dry run of this rule has "killed" it already
+	Transitional            Reason = "transitional"                // paused, restarting, being removed or being killed
+	OutOfScope              Reason = "out_of_scope"                // not labelled estiba.managed=true under scope managed
+	Protected               Reason = "protected"                   // see Protection
+	UnknownKind             Reason = "unknown_kind"                // a keep rule needs the kind and the container declares none
+	StaleSample             Reason = "stale_sample"                // data older than max_sample_age, or of a failed scrape
+	SampleOlderThanLastKill Reason = "sample_older_than_last_kill" // the data cannot show the effect of the last kill yet
+	Restarted               Reason = "restarted"                   // sample of an earlier life of the container
+	WindowNotFilled         Reason = "window_not_filled"           // less history than the query's range
+	PendingFor              Reason = "pending_for"                 // the rule's for has not passed
+	CoolingDown             Reason = "cooling_down"                // the rule's cooldown has not passed
+	NoRelief                Reason = "no_relief"                   // the rule stopped: its last kills brought no relief, or the relief value is unknown
+	LastOfKind              Reason = "last_of_kind"                // a keep rule would no longer hold
+	BudgetSpent             Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
+	NoVetoAnswer            Reason = "no_veto_answer"              // the rule announces and Alertmanager did not answer
+	Vetoed                  Reason = "vetoed"                      // a silence in Alertmanager matches the announcement
+	Announced               Reason = "announced"                   // announce has not passed since Alertmanager holds the announcement
+	LabelsUnknown           Reason = "labels_unknown"              // the exporter does not know the name, image and labels, so queries cannot make exceptions
+	InFlight                Reason = "in_flight"                   // kills of this rule in flight use up its max_kills
+	PassedOver              Reason = "passed_over"                 // a kill of this life was refused or failed recently
+)
+
+// The reasons that are given only at the kill.
+const (
+	PolicyReplaced Reason = "policy_replaced" // the policy was reloaded since the decision
+	Stopping       Reason = "stopping"        // the manager is shutting down
 )
 
 // Guards returns the reasons a guard can give, in the order of the guards.
@@ -43,29 +53,33 @@ func Guards() []Reason {
 	return reasons
 }
 
-// Why is what protects a container.
-type Why string
+// Protection is why a container is protected.
+type Protection string
 
-// The closed set of what protects.
+// The closed list of protections.
 const (
-	WhyLabel          Why = "label"           // estiba.protect
-	WhyLabelError     Why = "label_error"     // a label of Estiba's is misspelt: nobody knows what was meant
-	WhySelf           Why = "self"            // the manager's own container
-	WhyComposeProject Why = "compose_project" // in the manager's compose project
-	WhyMonitoring     Why = "monitoring"      // org.label-schema.group=monitoring
-	WhyScrapeTarget   Why = "scrape_target"   // Prometheus scrapes it
-	WhyAlertmanager   Why = "alertmanager"    // Prometheus notifies it
-	WhyPrometheus     Why = "prometheus"      // the Prometheus that the manager asks
-	WhyPolicyName     Why = "policy_name"     // the policy's protect.names
-	WhyPolicyImage    Why = "policy_image"    // the policy's protect.images
-	WhyPolicyLabel    Why = "policy_label"    // the policy's protect.labels
+	ProtectedByLabel          Protection = "label"           // estiba.protect
+	ProtectedByLabelError     Protection = "label_error"     // invalid estiba. label: the intention is unknown
+	ProtectedBySelf           Protection = "self"            // the manager's own container
+	ProtectedByComposeProject Protection = "compose_project" // in the manager's compose project
+	ProtectedByPod            Protection = "pod"             // in the manager's Podman pod
+	ProtectedByPodInfra       Protection = "pod_infra"       // holds the namespaces of a Podman pod
+	ProtectedByMonitoring     Protection = "monitoring"      // org.label-schema.group=monitoring
+	ProtectedByScrapeTarget   Protection = "scrape_target"   // Prometheus scrapes it
+	ProtectedByAlertmanager   Protection = "alertmanager"    // Prometheus notifies it
+	ProtectedByPrometheus     Protection = "prometheus"      // the Prometheus that the manager queries
+	ProtectedByTargetUnknown  Protection = "target_unknown"  // a scrape target or Alertmanager whose name has never resolved: it may be this container
+	ProtectedByImageUnknown   Protection = "image_unknown"   // protect.images is set and the image is unknown
+	ProtectedByPolicyName     Protection = "policy_name"     // the policy's protect.names
+	ProtectedByPolicyImage    Protection = "policy_image"    // the policy's protect.images
+	ProtectedByPolicyLabel    Protection = "policy_label"    // the policy's protect.labels
 )
 
-// Verdict is what becomes of a container.
-type Verdict string
+// Choice is kill or spare.
+type Choice string
 
-// The two verdicts.
+// The two choices.
 const (
-	Kill  Verdict = "kill"
-	Spare Verdict = "spare"
+	Kill  Choice = "kill"
+	Spare Choice = "spare"
 )

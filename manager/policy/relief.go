@@ -7,83 +7,83 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// ReliefBy is what a rule's pressure is.
+// ReliefBy is how a rule's relief value is computed.
 type ReliefBy string
 
-// The three pressures.
+// The three relief values.
 const (
-	ByCount ReliefBy = "count" // how many candidates there are
-	BySum   ReliefBy = "sum"   // the sum of their values
-	ByQuery ReliefBy = "query" // what a query of its own says
+	ByCount ReliefBy = "count" // number of candidates
+	BySum   ReliefBy = "sum"   // sum of their values
+	ByQuery ReliefBy = "query" // result of relief.query
 )
 
-// Relief is how a rule learns whether its kills help.
+// Relief is how the effect of a rule's kills is measured.
 type Relief struct {
 	By      ReliefBy
-	AtLeast float64       // share of the pressure that has to be gone; 0 is any share
-	After   time.Duration // between a kill and the sample that is looked at
-	// StopAfter is how many kills in a row without relief stop the rule; those
-	// of one tick count as one. 0 never stops it.
+	AtLeast float64       // required decrease of the relief value, as a share; 0 is any decrease
+	After   time.Duration // time between a kill and the sample that measures it
+	// StopAfter is how many consecutive kills without relief stop the rule; those of
+	// one tick count as one. 0 never stops it.
 	StopAfter int
-	// ResumeAfter is when a stopped rule may try once more; 0 is never.
+	// ResumeAfter is when a stopped rule may retry once; 0 is never.
 	ResumeAfter time.Duration
 }
 
-// Round is the live kills that one rule ordered in one tick. They are measured
-// together: nobody can tell which one of them helped.
+// Round is the live kills of one rule in one tick. They are measured together, since
+// their effects cannot be separated.
 type Round struct {
-	ID     uint64    // set by Memory.Open
-	Total  float64   // by query: the pressure at the decision
-	Wanted []Wanted  // the candidates at the decision
-	Open   int       // acts that have not ended yet
-	Ended  time.Time // the last end of an act
+	ID         uint64           // set by Memory.Open
+	Total      float64          // relief value at the decision, by query
+	Candidates []RoundCandidate // at the decision
+	Open       int              // kills that have not ended
+	Ended      time.Time        // end of the last kill
 }
 
-// Wanted is a candidate that a rule had when it killed.
-type Wanted struct {
+// RoundCandidate is a candidate of the tick in which a round was decided.
+type RoundCandidate struct {
 	ID     string // 64 hex digits
 	Name   string
 	Kind   container.Kind
-	Start  time.Time // of the life that was measured
+	Start  time.Time // of the measured life
 	Value  float64
-	Killed bool // by the round, and seen to be gone
+	Killed bool // by this round, and confirmed
 }
 
-// Relieving is what a rule remembers of its kills' effect.
-type Relieving struct {
-	Rounds     []Round // not measured yet, the oldest first
-	Unrelieved int     // kills in a row without relief
-	Measured   bool    // Ratio means something
+// ReliefState is what is known of the effect of a rule's kills.
+type ReliefState struct {
+	Rounds     []Round // not measured yet, oldest first
+	Unrelieved int     // consecutive kills without relief
+	Measured   bool    // Ratio is valid
 	Ratio      float64 // of the last measurement
 	StoppedAt  time.Time
 }
 
-// Measurement is the effect of one round. A ratio is the share of the pressure
-// that is gone: 1 all of it, 0 none, below 0 when there is more than before.
+// Measurement is the effect of one round. A ratio is the share of the relief value that
+// is gone: 1 all, 0 none, negative if it grew.
 type Measurement struct {
 	Rule     string
 	Round    uint64
 	Ratio    float64
-	ByKind   map[container.Kind]float64 // of the kinds that lost a container
+	ByKind   map[container.Kind]float64 // kinds of which a container was killed
 	Relieved bool
 }
 
-// Stopped tells whether the rule has stopped itself.
-func (r Relief) Stopped(s Relieving) bool { return r.StopAfter > 0 && s.Unrelieved >= r.StopAfter }
+// Stopped reports whether the rule has stopped.
+func (r Relief) Stopped(s ReliefState) bool { return r.StopAfter > 0 && s.Unrelieved >= r.StopAfter }
 
-// exhausted tells whether another kill could be one too many.
-func (r Relief) exhausted(s Relieving) bool {
+// exhausted reports whether one more kill could exceed StopAfter.
+func (r Relief) exhausted(s ReliefState) bool {
 	return r.StopAfter > 0 && s.Unrelieved+len(s.Rounds) >= r.StopAfter
 }
 
-// mayTry tells whether a stopped rule may kill once to see whether it helps
-// again: when its rest is over and nothing is under way that would show it.
-func (r Relief) mayTry(s Relieving, now time.Time) bool {
+// mayTry reports whether a stopped rule may retry once: ResumeAfter has passed and no
+// round is open.
+func (r Relief) mayTry(s ReliefState, now time.Time) bool {
 	return r.Stopped(s) && r.ResumeAfter > 0 && len(s.Rounds) == 0 && now.Sub(s.StoppedAt) >= r.ResumeAfter
 }
 
-// after is the state once m is known.
-func (s Relieving) after(m Measurement, r Relief, now time.Time) Relieving {
+// after is the state after a measurement.
+func (s ReliefState) after(m Measurement, r Relief, now time.Time) ReliefState {
 	rest := make([]Round, 0, len(s.Rounds))
 	for _, one := range s.Rounds {
 		if one.ID != m.Round {
@@ -102,24 +102,24 @@ func (s Relieving) after(m Measurement, r Relief, now time.Time) Relieving {
 	return s
 }
 
-// measure looks at each round of the rule that is due: its acts have ended and
-// the data are newer than that.
+// measure measures the rounds of the rule that are due: their kills have ended, and the
+// data are newer.
 func (t *tick) measure(candidates []candidate, answer Answer) []Measurement {
 	var list []Measurement
-	for _, round := range t.relieving.Rounds {
-		if round.Open > 0 || !t.world.Data.Fresh || !t.world.Data.At.After(round.Ended.Add(t.rule.Relief.After)) {
+	for _, round := range t.reliefState.Rounds {
+		if round.Open > 0 || !t.fresh() || !t.at().After(round.Ended.Add(t.rule.Relief.After)) {
 			continue
 		}
 		m := Measurement{Rule: t.rule.Name, Round: round.ID, ByKind: map[container.Kind]float64{}}
 		if t.rule.Relief.By == ByQuery {
-			if !answer.PressureKnown {
+			if !answer.ReliefValueKnown {
 				continue
 			}
-			m.Ratio = gone(round.Total, answer.Pressure)
+			m.Ratio = gone(round.Total, answer.ReliefValue)
 		} else {
 			t.left(&m, round, candidates)
 		}
-		for _, w := range round.Wanted {
+		for _, w := range round.Candidates {
 			if _, counted := m.ByKind[w.Kind]; w.Killed && !counted {
 				m.ByKind[w.Kind] = m.Ratio
 			}
@@ -130,10 +130,9 @@ func (t *tick) measure(candidates []candidate, answer Answer) []Measurement {
 	return list
 }
 
-// left compares the candidates of the round with what is left of them. A
-// container that runs under the name of a killed one has been put back in its
-// place and stands for it. Others that came since are no answer to the
-// question whether the kills helped.
+// left compares the candidates of the round with what is left of them. A container that
+// runs under the name of a killed one has replaced it and counts as not gone. New
+// candidates do not count: they say nothing about the effect of the kills.
 func (t *tick) left(m *Measurement, round Round, now []candidate) {
 	alive := map[string]candidate{}
 	for _, c := range now {
@@ -147,7 +146,7 @@ func (t *tick) left(m *Measurement, round Round, now []candidate) {
 	}
 	before, after, killed := map[container.Kind]float64{}, map[container.Kind]float64{}, map[container.Kind]bool{}
 	allBefore, allAfter := 0.0, 0.0
-	for _, w := range round.Wanted {
+	for _, w := range round.Candidates {
 		was := t.weight(w.Value)
 		is := 0.0
 		if c, same := alive[w.ID]; w.Killed && running[w.Name] {
@@ -178,7 +177,7 @@ func (t *tick) weight(value float64) float64 {
 	return value
 }
 
-// gone is the share of before that is not there any more.
+// gone is the share of before that is gone.
 func gone(before, after float64) float64 {
 	if before == 0 {
 		switch {
@@ -189,15 +188,21 @@ func gone(before, after float64) float64 {
 		}
 		return 0
 	}
-	return (before - after) / math.Abs(before)
+	share := (before - after) / math.Abs(before)
+	if math.IsNaN(share) || math.IsInf(share, 0) {
+		return 0 // sums beyond the range of float64: no relief
+	}
+	return share
 }
 
-// round is what the rule's kills of this tick will be measured by.
+// round is what the rule's kills of this tick are measured by.
 func (t *tick) round(candidates []candidate, answer Answer) Round {
-	r := Round{Total: answer.Pressure}
+	r := Round{Total: answer.ReliefValue}
 	for _, c := range candidates {
 		if c.found {
-			r.Wanted = append(r.Wanted, Wanted{ID: c.container.ID, Name: c.container.Name, Kind: c.container.Kind, Start: c.sample.Start, Value: c.sample.Value})
+			r.Candidates = append(r.Candidates, RoundCandidate{
+				ID: c.container.ID, Name: c.container.Name, Kind: c.container.Kind, Start: c.sample.Start, Value: c.sample.Value,
+			})
 		}
 	}
 	return r

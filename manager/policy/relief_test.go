@@ -2,14 +2,15 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/estiba/estiba/internal/container"
 )
 
-// busy is a world with n containers that its one rule wants, the highest
-// first; it may kill two in a tick.
+// busy is a world with n candidates of its rule, the highest first; two may be killed
+// in a tick.
 func busy(n int, r Relief) World {
 	w := calm()
 	w.Keep, w.Containers, w.Memory = nil, nil, NewMemory()
@@ -26,19 +27,19 @@ func busy(n int, r Relief) World {
 	return w
 }
 
-// kill carries the plan's kills out on paper: the memory knows of them, and
-// what ended is not listed any more.
+// kill carries the plan's kills out: the memory knows of them, and the containers are
+// no longer listed.
 func (w *World) kill(t *testing.T, p Plan) {
 	t.Helper()
 	if len(p.Victims) == 0 {
-		t.Fatalf("nobody to kill: %+v", p.Decisions)
+		t.Fatalf("no victims: %+v", p.Decisions)
 	}
 	w.Memory.Measured(p.Measured, w.Rules, w.Now)
-	round := w.Memory.Open("r", p.Rounds["r"], len(p.Victims))
-	for _, v := range p.Victims {
-		w.Memory.Acted("r", Live, w.Now, w.Data.Sequence)
-		w.Memory.Ended("r", round, v.Container.ID, true, w.Now)
-		w.drop(v.Container.ID)
+	for _, b := range w.Memory.Start(*w, p, w.Now) {
+		for _, v := range b.Victims {
+			w.Memory.Finish(End{Rule: "r", ID: v.Container.ID, Mode: Live, Round: b.Round, At: w.Now, Begun: true, Killed: true})
+			w.drop(v.Container.ID)
+		}
 	}
 }
 
@@ -59,17 +60,20 @@ func (w *World) drop(gone string) {
 	w.Answers[0].Samples = rows
 }
 
-// pass lets time pass, with a new snapshot at its end.
+// pass lets time pass, with a new snapshot at the end.
 func (w *World) pass(d time.Duration) {
 	w.Now = w.Now.Add(d)
 	w.Data.At, w.Data.Sequence = w.Now.Add(-time.Second), w.Now.String()
 }
 
-// start puts a container there that the rule wants too.
+// start adds a candidate.
 func (w *World) start(n int, name string, value float64) {
 	c := Container{ID: id(n), Name: name, Kind: container.KindCPU, InScope: true, StartedAt: w.Data.At}
 	w.Containers = append(w.Containers, c)
-	w.Answers[0].Samples = append(w.Answers[0].Samples, Sample{ID: container.ShortID(c.ID), Value: value, Start: w.Data.At, WindowFilled: true})
+	w.Answers[0].Samples = append(w.Answers[0].Samples, Sample{
+		ID: container.ShortID(c.ID), Value: value, Start: w.Data.At, WindowFilled: true,
+		LabelsKnown: true,
+	})
 }
 
 func measured(t *testing.T, w World) Measurement {
@@ -90,31 +94,66 @@ func TestRelief(t *testing.T) {
 		kinds    map[container.Kind]float64
 		relieved bool
 	}{
-		{"two of four are gone", Relief{By: ByCount}, func(*World) {}, 0.5,
-			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5}, true},
-		{"half is less than asked for", Relief{By: ByCount, AtLeast: 0.6}, func(*World) {}, 0.5,
-			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5}, false},
-		{"others came: that is no fault of the kills", Relief{By: ByCount}, func(w *World) { w.start(10, "new", 9); w.start(11, "newer", 8) }, 0.5,
-			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5}, true},
-		{"one is put back", Relief{By: ByCount}, func(w *World) { w.start(10, "c0", 0) }, 0.25,
-			map[container.Kind]float64{container.KindCPU: 0, container.KindRAM: 0.5}, true},
-		{"both are put back", Relief{By: ByCount}, func(w *World) { w.start(10, "c0", 0); w.start(11, "c1", 0) }, 0,
-			map[container.Kind]float64{container.KindCPU: 0, container.KindRAM: 0}, false},
+		{
+			"two of four are gone",
+			Relief{By: ByCount},
+			func(*World) {}, 0.5,
+			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5},
+			true,
+		},
+		{
+			"half is less than asked for",
+			Relief{By: ByCount, AtLeast: 0.6},
+			func(*World) {}, 0.5,
+			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5},
+			false,
+		},
+		{
+			"others came: that is no fault of the kills",
+			Relief{By: ByCount},
+			func(w *World) { w.start(10, "new", 9); w.start(11, "newer", 8) }, 0.5,
+			map[container.Kind]float64{container.KindCPU: 0.5, container.KindRAM: 0.5},
+			true,
+		},
+		{
+			"one is put back",
+			Relief{By: ByCount},
+			func(w *World) { w.start(10, "c0", 0) }, 0.25,
+			map[container.Kind]float64{container.KindCPU: 0, container.KindRAM: 0.5},
+			true,
+		},
+		{
+			"both are put back",
+			Relief{By: ByCount},
+			func(w *World) { w.start(10, "c0", 0); w.start(11, "c1", 0) }, 0,
+			map[container.Kind]float64{container.KindCPU: 0, container.KindRAM: 0},
+			false,
+		},
 		{"the rest takes what they left", Relief{By: BySum}, func(w *World) {
 			w.Answers[0].Samples[0].Value, w.Answers[0].Samples[1].Value = 5, 5
 		}, 0, map[container.Kind]float64{container.KindCPU: 1.0 / 6, container.KindRAM: -0.25}, false},
 		{"the sum halves", Relief{By: BySum}, func(w *World) {
 			w.Answers[0].Samples[0].Value, w.Answers[0].Samples[1].Value = 5, 0
 		}, 0.5, map[container.Kind]float64{container.KindCPU: 1.0 / 6, container.KindRAM: 1}, true},
-		{"the query says less", Relief{By: ByQuery}, func(w *World) { w.Answers[0].Pressure = 60 }, 0.25,
-			map[container.Kind]float64{container.KindCPU: 0.25, container.KindRAM: 0.25}, true},
-		{"the query says more", Relief{By: ByQuery}, func(w *World) { w.Answers[0].Pressure = 100 }, -0.25,
-			map[container.Kind]float64{container.KindCPU: -0.25, container.KindRAM: -0.25}, false},
+		{
+			"the query says less",
+			Relief{By: ByQuery},
+			func(w *World) { w.Answers[0].ReliefValue = 60 }, 0.25,
+			map[container.Kind]float64{container.KindCPU: 0.25, container.KindRAM: 0.25},
+			true,
+		},
+		{
+			"the query says more",
+			Relief{By: ByQuery},
+			func(w *World) { w.Answers[0].ReliefValue = 100 }, -0.25,
+			map[container.Kind]float64{container.KindCPU: -0.25, container.KindRAM: -0.25},
+			false,
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			w := busy(4, c.relief)
-			w.Answers[0].Pressure, w.Answers[0].PressureKnown = 80, true
+			w.Answers[0].ReliefValue, w.Answers[0].ReliefValueKnown = 80, true
 			w.kill(t, Decide(w))
 			if p := Decide(w); len(p.Measured) != 0 {
 				t.Errorf("measured on the snapshot that was killed on: %+v", p.Measured)
@@ -136,8 +175,8 @@ func TestRelief(t *testing.T) {
 
 func near(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }
 
-// A rule whose victims are put back each time stops itself; it tries once
-// after its rest, stops again when that does not help, and goes on when it does.
+// A rule whose victims are restarted each time stops; it retries once after
+// resume_after, stops again without relief, and resumes with it.
 func TestRuleStopsItself(t *testing.T) {
 	w := busy(2, Relief{By: ByCount, StopAfter: 3, ResumeAfter: time.Minute})
 	next := 10
@@ -171,18 +210,18 @@ func TestRuleStopsItself(t *testing.T) {
 	stopped("after the try did not help")
 	w.pass(61 * time.Second)
 	w.kill(t, Decide(w))
-	w.pass(10 * time.Second) // nobody puts them back now
+	w.pass(10 * time.Second) // not restarted any more
 	w.start(90, "other", 1)
 	p := Decide(w)
 	w.Memory.Measured(p.Measured, w.Rules, w.Now)
-	if len(p.Victims) != 1 || w.Memory.Relieving["r"].Unrelieved != 0 {
-		t.Errorf("after relief: %+v, %+v", p.Decisions, w.Memory.Relieving)
+	if len(p.Victims) != 1 || w.Memory.ReliefState["r"].Unrelieved != 0 {
+		t.Errorf("after relief: %+v, %+v", p.Decisions, w.Memory.ReliefState)
 	}
 }
 
-func TestSomebodyLooked(t *testing.T) {
+func TestResume(t *testing.T) {
 	w := busy(2, Relief{By: ByCount, StopAfter: 1})
-	w.Memory.Relieving["r"] = Relieving{Unrelieved: 7, StoppedAt: w.Now}
+	w.Memory.ReliefState["r"] = ReliefState{Unrelieved: 7, StoppedAt: w.Now}
 	if p := Decide(w); len(p.Victims) != 0 {
 		t.Fatalf("%+v", p.Victims)
 	}
@@ -192,35 +231,35 @@ func TestSomebodyLooked(t *testing.T) {
 	}
 }
 
-// A dry run has no effect, so it has no relief either.
+// A dry run has no effect, so it has no relief.
 func TestDryRunIsNotMeasured(t *testing.T) {
 	w := busy(4, Relief{By: ByQuery, StopAfter: 1})
 	w.Rules[0].Mode = DryRun
-	w.Memory.Relieving["r"] = Relieving{Unrelieved: 7}
+	w.Memory.ReliefState["r"] = ReliefState{Unrelieved: 7}
 	if p := Decide(w); len(p.Victims) != 2 || len(p.Rounds) != 0 {
 		t.Errorf("%+v", p)
 	}
 }
 
-// What is measured waits for slow acts, and a round that killed nobody goes.
+// A measurement waits for slow kills, and a round without a successful kill is dropped.
 func TestRoundsEnd(t *testing.T) {
 	w := busy(2, Relief{By: ByCount})
 	p := Decide(w)
-	round := w.Memory.Open("r", p.Rounds["r"], 2)
-	w.Memory.Ended("r", round, id(0), true, w.Now)
+	round := w.Memory.open("r", p.Rounds["r"], 2)
+	w.Memory.ended("r", round, id(0), true, w.Now)
 	w.drop(id(0))
 	w.pass(10 * time.Second)
 	if p := Decide(w); len(p.Measured) != 0 {
-		t.Errorf("measured while an act is under way: %+v", p.Measured)
+		t.Errorf("measured while a kill is in flight: %+v", p.Measured)
 	}
-	w.Memory.Ended("r", round, id(1), false, w.Now)
+	w.Memory.ended("r", round, id(1), false, w.Now)
 	w.pass(10 * time.Second)
 	if m := measured(t, w); !near(m.Ratio, 0.5) {
 		t.Errorf("one of two was killed: %+v", m)
 	}
-	empty := w.Memory.Open("r", p.Rounds["r"], 1)
-	w.Memory.Ended("r", empty, id(1), false, w.Now)
-	if n := len(w.Memory.Relieving["r"].Rounds); n != 1 {
+	empty := w.Memory.open("r", p.Rounds["r"], 1)
+	w.Memory.ended("r", empty, id(1), false, w.Now)
+	if n := len(w.Memory.ReliefState["r"].Rounds); n != 1 {
 		t.Errorf("%d rounds, want the one that killed", n)
 	}
 }
@@ -236,18 +275,29 @@ func TestMeasuredAfter(t *testing.T) {
 	measured(t, w)
 }
 
-// The clock stepping back must not make a stopped rule rest for ever.
-func TestMemoryAfterTheClockStepped(t *testing.T) {
+// A clock that is set back must not stop a rule forever.
+func TestMemoryAfterClockStep(t *testing.T) {
 	m := NewMemory()
-	m.Acted("r", Live, epoch, "1")
-	m.Relieving["r"] = Relieving{StoppedAt: epoch, Rounds: []Round{{Ended: epoch}}}
+	m.Finish(End{Rule: "r", Mode: Live, At: epoch, Begun: true})
+	m.ReliefState["r"] = ReliefState{StoppedAt: epoch, Rounds: []Round{{Ended: epoch}}}
 	back := epoch.Add(-time.Hour)
 	c := m.At(back)
-	if !c.LastAct.Equal(back) || !c.LastKill["r"].Equal(back) || !c.Relieving["r"].StoppedAt.Equal(back) || !c.Relieving["r"].Rounds[0].Ended.Equal(back) {
+	if !c.LastLiveKill.Equal(back) || !c.LastKill["r"].Equal(back) || !c.ReliefState["r"].StoppedAt.Equal(back) ||
+		!c.ReliefState["r"].Rounds[0].Ended.Equal(back) {
 		t.Errorf("%+v", c)
 	}
-	c.LastKill["r"], c.Relieving["r"] = epoch, Relieving{}
-	if m.LastKill["r"].Equal(epoch) || m.Relieving["r"].StoppedAt.IsZero() {
+	c.LastKill["r"], c.ReliefState["r"] = epoch, ReliefState{}
+	if m.LastKill["r"].Equal(epoch) || m.ReliefState["r"].StoppedAt.IsZero() {
 		t.Error("the copy and the memory share their maps")
+	}
+}
+
+// Sums beyond the range of float64 are no relief, and never Inf or NaN.
+func TestReliefOfHugeValues(t *testing.T) {
+	const huge = 1.7e308
+	for _, c := range [][2]float64{{math.Inf(1), math.Inf(1)}, {math.Inf(1), huge}, {huge, -huge}, {1e-300, -huge}, {math.Inf(-1), huge}} {
+		if got := gone(c[0], c[1]); math.IsNaN(got) || math.IsInf(got, 0) || got > 0 && c[0] > c[1] && math.IsInf(c[0], 0) {
+			t.Errorf("from %v to %v: %v", c[0], c[1], got)
+		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package policy decides who dies. It is pure: a World goes in, a Plan comes
-// out. It has no clock, no I/O and no logger, so a decision can be repeated,
+// Package policy decides which containers are killed. It is pure: a World goes in, a
+// Plan comes out. It has no clock, no I/O and no logger, so decisions can be repeated,
 // tested over random worlds, and made over the past.
 package policy
 
@@ -9,30 +9,31 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// World is all that a decision may depend on.
+// World is the input of a decision.
 type World struct {
 	Now        time.Time
-	Containers []Container // what the Engine lists, each id once
+	Engine     string      // package container's Docker or Podman
+	Containers []Container // the Engine's list, each id once
 	Data       Data
 	Keep       []Keep
-	Budget     int // kills in this tick over all rules
+	Budget     int // kills in this tick, all rules
 	Rules      []Rule
 	Answers    []Answer // of the rule with the same index
-	// MaxGap is the longest time between two distinct snapshots over which a
-	// rule's "for" and "announce" go on counting.
+	// MaxGap is the longest time between two snapshots over which a rule's for and
+	// announce go on counting.
 	MaxGap  time.Duration
-	Notices Notices // of the kills that were announced
+	Notices Notices // of announced kills
 	Memory  Memory
 }
 
-// State is what a container is doing, as far as decisions care.
+// State is the state of a container.
 type State int
 
 // The states.
 const (
-	Running  State = iota
-	Unsteady       // paused, restarting, being removed
-	Dying          // the manager is acting on it right now
+	Running      State = iota
+	InTransition       // paused, restarting, being removed
+	BeingKilled        // a kill is in flight
 )
 
 // Container is one container of the Engine's list.
@@ -43,24 +44,31 @@ type Container struct {
 	Kind      container.Kind // as declared
 	State     State
 	InScope   bool
-	Protected []Why     // nil: nothing protects it
+	Protected []Protection // nil: not protected
+	// Foreign: something else than the Engine runs it, or a kubelet on the Engine. It does
+	// not count for keep.
+	Foreign bool
+	Runtime string // that runs it: "docker", "podman", …; "" is unknown
+	// Signalled: this life was sent a signal, or the Engine was asked to end it and did
+	// not confirm. It may end at any time and does not count for keep.
+	Signalled bool
 	StartedAt time.Time // zero: not looked up yet
-	EndedAt   time.Time // end of the life before this one; zero: this is its first, or not looked up yet
+	EndedAt   time.Time // end of the previous life; zero: none, or not looked up yet
 }
 
-// Data is how good the measurements are, for all rules alike.
+// Data is the quality of the measurements, for all rules.
 type Data struct {
 	Fresh    bool
-	At       time.Time // when the exporter's snapshot was taken
-	Sequence string    // of that snapshot; "" is not known
+	At       time.Time // time of the exporter's snapshot
+	Sequence string    // of that snapshot; "" is unknown
 }
 
-// Keep is a promise for each kind: at least Min running containers in scope.
+// Keep is a keep rule: at least Min running containers in scope of each kind.
 type Keep struct {
 	Min int
 }
 
-// Mode says whether a kill is carried out.
+// Mode is live or dry run.
 type Mode string
 
 // The modes.
@@ -69,11 +77,11 @@ const (
 	DryRun Mode = "dry_run"
 )
 
-// Rule is a rule of the policy file, without its query.
+// Rule is a rule of the policy, without its query.
 type Rule struct {
 	Name     string
 	For      time.Duration
-	Announce time.Duration // before a kill; 0 announces nothing
+	Announce time.Duration // before a kill; 0 is no announcement
 	Cooldown time.Duration
 	MaxKills int // in this tick
 	Mode     Mode
@@ -81,33 +89,60 @@ type Rule struct {
 	Relief   Relief
 }
 
-// Answer is what one rule's query gave. Its zero value is an answer without
-// candidates.
+// Answer is the result of one rule's query. The zero value has no candidates.
 type Answer struct {
-	// Unusable: an error, a warning, not a vector, a row without an id.
+	// Unusable: an error, a warning, not a vector, a sample without id.
 	Unusable bool
 	Samples  []Sample
-	// Pressure is what the rule's own question for it gave.
-	Pressure      float64
-	PressureKnown bool
+	// Stale: the query reads recorded series that are older than max_sample_age, or
+	// whose recording rule fails.
+	Stale bool
+	// At is the time of the oldest snapshot in the answer. A query over recorded series
+	// is older than Data.At. Zero: Data.At.
+	At time.Time
+	// ReliefValue is the result of the rule's relief query.
+	ReliefValue      float64
+	ReliefValueKnown bool
 }
 
 // Sample is one candidate.
 type Sample struct {
 	ID           string    // label id: a prefix of the container's id, or all of it
-	Value        float64   // the highest dies first
-	Start        time.Time // of the container's life that was measured; zero is not known
-	WindowFilled bool      // the history reaches back as far as the query looks
+	Value        float64   // the highest is killed first
+	Start        time.Time // of the measured life; zero is unknown
+	WindowFilled bool      // the history covers the query's range
+	LabelsKnown  bool      // the exporter knows the container's name, image and labels
+	Measured     Measured
 }
 
-// Candidate is a container in the eyes of one rule.
+// Measured is the container that a sample is of, as far as Prometheus has it.
+type Measured struct {
+	ID      string // 64 hex digits; "" is unknown
+	Name    string
+	Image   string
+	Kind    container.Kind
+	Runtime string // "" is unknown
+	// Kubernetes: in one of its pods, so that a kubelet would start another; or, as
+	// Podman's, it only holds the namespaces of its pod.
+	Kubernetes bool
+	// Elsewhere: it ran while the Engine did not list it.
+	Elsewhere bool
+}
+
+// Foreign reports whether a container of a runtime is not one of an Engine, which is
+// Docker or Podman. An unknown runtime can be any, and Kata Containers is one of both.
+func Foreign(runtime, engine string) bool {
+	return runtime != "" && runtime != container.Kata && runtime != engine
+}
+
+// Candidate is a container that a rule's query returned.
 type Candidate struct {
 	Rule string
 	ID   string // 64 hex digits
 }
 
-// Hold is how long a rule has wanted a container without a break.
+// Hold is how long a container has been a candidate without interruption.
 type Hold struct {
-	Start       time.Time // of the life that is meant
+	Start       time.Time // of the life
 	First, Last time.Time // snapshots, not ticks: a repeated sample adds nothing
 }

@@ -12,14 +12,15 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// id makes a container id that a test can read.
+// id is a readable container id.
 func id(n int) string { return fmt.Sprintf("%012x%052x", n+1, 0) }
 
-// calm is a world in which its one rule may kill the first of two cpu
-// containers, and no guard has anything against that.
+// calm is a world in which the rule may kill the first of two cpu containers, and no
+// guard spares it.
 func calm() World {
 	w := World{
 		Now:    epoch,
+		Engine: container.Docker,
 		Data:   Data{Fresh: true, At: epoch.Add(-time.Second), Sequence: "7"},
 		Keep:   []Keep{{Min: 1}},
 		Budget: 5,
@@ -36,15 +37,16 @@ func calm() World {
 }
 
 func sampleOf(c Container, value float64) Sample {
-	return Sample{ID: c.ID[:container.ShortIDLength], Value: value, Start: epoch.Add(-time.Hour), WindowFilled: true}
+	return Sample{ID: c.ID[:container.ShortIDLength], Value: value, Start: epoch.Add(-time.Hour), WindowFilled: true, LabelsKnown: true, Measured: Measured{ID: c.ID, Runtime: container.Docker}}
 }
 
-// worlds draws worlds in which everything may be wrong at once.
+// worlds draws worlds with any faults.
 func worlds() *rapid.Generator[World] {
 	return rapid.Custom(func(t *rapid.T) World {
 		n := rapid.IntRange(0, 12).Draw(t, "containers")
 		w := World{
 			Now:    epoch,
+			Engine: container.Docker,
 			MaxGap: 20 * time.Second,
 			Budget: rapid.IntRange(0, 6).Draw(t, "budget"),
 			Data: Data{
@@ -63,21 +65,23 @@ func worlds() *rapid.Generator[World] {
 			c := Container{
 				ID: id(i), Name: fmt.Sprintf("c%d", i),
 				Kind:      rapid.SampledFrom(append(container.Kinds(), container.KindNone)).Draw(t, "kind"),
-				State:     rapid.SampledFrom([]State{Running, Running, Running, Unsteady, Dying}).Draw(t, "state"),
+				State:     rapid.SampledFrom([]State{Running, Running, Running, InTransition, BeingKilled}).Draw(t, "state"),
 				InScope:   rapid.IntRange(0, 3).Draw(t, "scope") > 0,
+				Foreign:   rapid.IntRange(0, 9).Draw(t, "foreign") == 0,
 				StartedAt: rapid.SampledFrom(starts).Draw(t, "started"),
 			}
 			if !c.StartedAt.IsZero() && rapid.Bool().Draw(t, "lived before") {
 				c.EndedAt = c.StartedAt.Add(-rapid.SampledFrom([]time.Duration{time.Millisecond, 10 * time.Second, time.Hour}).Draw(t, "ended"))
 			}
+			c.Signalled = rapid.IntRange(0, 5).Draw(t, "signalled") == 0
 			if rapid.IntRange(0, 4).Draw(t, "protected") == 0 {
-				c.Protected = []Why{WhyLabel}
+				c.Protected = []Protection{ProtectedByLabel}
 			}
 			w.Containers = append(w.Containers, c)
 		}
 		if rapid.IntRange(0, 3).Draw(t, "acted") == 0 {
-			w.Memory.LastAct = epoch.Add(-time.Duration(rapid.IntRange(0, 20).Draw(t, "act")) * time.Second)
-			w.Memory.ActSequence = fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "act sequence"))
+			w.Memory.LastLiveKill = epoch.Add(-time.Duration(rapid.IntRange(0, 20).Draw(t, "act")) * time.Second)
+			w.Memory.LastLiveSequence = fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "act sequence"))
 		}
 		for r := range rapid.IntRange(1, 3).Draw(t, "rules") {
 			rule := Rule{
@@ -91,7 +95,13 @@ func worlds() *rapid.Generator[World] {
 				w.Memory.LastKill[rule.Name] = epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "killed")) * time.Second)
 			}
 			w.Rules = append(w.Rules, rule)
-			a := Answer{Unusable: rapid.IntRange(0, 9).Draw(t, "unusable") == 0}
+			for i := range rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "in flight") {
+				w.Memory.InFlight[id(100*(r+1)+i)] = rule.Name
+			}
+			a := Answer{Unusable: rapid.IntRange(0, 9).Draw(t, "unusable") == 0, Stale: rapid.IntRange(0, 9).Draw(t, "stale") == 0}
+			if rapid.IntRange(0, 4).Draw(t, "recorded") == 0 {
+				a.At = w.Data.At.Add(-time.Duration(rapid.IntRange(-1, 15).Draw(t, "recorded ago")) * time.Second)
+			}
 			for range rapid.IntRange(0, n+3).Draw(t, "rows") {
 				i := rapid.IntRange(0, n+1).Draw(t, "of") // some do not exist
 				s := Sample{
@@ -99,6 +109,13 @@ func worlds() *rapid.Generator[World] {
 					Value:        rapid.SampledFrom([]float64{0, 1, 2, 3, -1, math.NaN(), math.Inf(1), math.Inf(-1)}).Draw(t, "value"),
 					Start:        rapid.SampledFrom(starts).Draw(t, "sample start"),
 					WindowFilled: rapid.IntRange(0, 5).Draw(t, "window") > 0,
+					LabelsKnown:  rapid.IntRange(0, 5).Draw(t, "labels known") > 0,
+					Measured: Measured{
+						ID:         rapid.SampledFrom([]string{"", id(i), id(i), id(i)[:63] + "f"}).Draw(t, "full id"),
+						Runtime:    rapid.SampledFrom([]string{"", container.Docker, container.Docker, container.Kata, container.Podman}).Draw(t, "runtime"),
+						Kubernetes: rapid.IntRange(0, 9).Draw(t, "kubernetes") == 0,
+						Elsewhere:  rapid.IntRange(0, 9).Draw(t, "elsewhere") == 0,
+					},
 				}
 				a.Samples = append(a.Samples, s)
 				if rapid.Bool().Draw(t, "held") {
@@ -107,15 +124,21 @@ func worlds() *rapid.Generator[World] {
 						Start: s.Start, Last: last, First: last.Add(-time.Duration(rapid.IntRange(0, 40).Draw(t, "held for")) * time.Second),
 					}
 				}
+				if rapid.IntRange(0, 9).Draw(t, "passed over") == 0 {
+					w.Memory.Finish(End{
+						Rule: rule.Name, ID: id(i), Mode: Live, PassOver: true, StartedAt: rapid.SampledFrom(starts).Draw(t, "passed life"),
+						At: epoch.Add(-time.Duration(rapid.IntRange(0, 600).Draw(t, "passed")) * time.Second),
+					})
+				}
 				if rapid.IntRange(0, 9).Draw(t, "dry killed") == 0 {
 					w.Memory.DryKilled[Candidate{rule.Name, id(i)}] = starts[1]
 				}
 			}
 			if rapid.IntRange(0, 3).Draw(t, "relief") == 0 {
 				w.Rules[r].Relief = reliefs().Draw(t, "relief of the rule")
-				w.Memory.Relieving[rule.Name] = relieving(w).Draw(t, "relieving")
-				a.Pressure = rapid.Float64Range(-5, 5).Draw(t, "pressure")
-				a.PressureKnown = rapid.IntRange(0, 3).Draw(t, "pressure known") > 0
+				w.Memory.ReliefState[rule.Name] = reliefState(w).Draw(t, "reliefState")
+				a.ReliefValue = rapid.Float64Range(-5, 5).Draw(t, "pressure")
+				a.ReliefValueKnown = rapid.IntRange(0, 3).Draw(t, "pressure known") > 0
 			}
 			w.Answers = append(w.Answers, a)
 		}
@@ -127,8 +150,7 @@ func worlds() *rapid.Generator[World] {
 	})
 }
 
-// announce draws announcements for the rules of a world, and what Alertmanager
-// says of them.
+// announce draws announcements for the rules of a world, and Alertmanager's answer.
 func announce(t *rapid.T, w *World) {
 	w.Memory.Announced = map[Candidate]Announcement{}
 	w.Notices = Notices{Known: rapid.IntRange(0, 4).Draw(t, "notices known") > 0, Of: map[Candidate]Notice{}}
@@ -167,17 +189,20 @@ func reliefs() *rapid.Generator[Relief] {
 	})
 }
 
-// relieving draws what a rule remembers of kills in the world w.
-func relieving(w World) *rapid.Generator[Relieving] {
-	return rapid.Custom(func(t *rapid.T) Relieving {
-		s := Relieving{Unrelieved: rapid.IntRange(0, 4).Draw(t, "unrelieved"), StoppedAt: epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "stopped")) * time.Second)}
+// reliefState draws a rule's relief state in the world w.
+func reliefState(w World) *rapid.Generator[ReliefState] {
+	return rapid.Custom(func(t *rapid.T) ReliefState {
+		s := ReliefState{
+			Unrelieved: rapid.IntRange(0, 4).Draw(t, "unrelieved"),
+			StoppedAt:  epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "stopped")) * time.Second),
+		}
 		for i := range rapid.IntRange(0, 2).Draw(t, "rounds") {
 			r := Round{
 				ID: uint64(i + 1), Open: rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "open"), Total: rapid.Float64Range(-5, 5).Draw(t, "total"),
 				Ended: epoch.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "ended")) * time.Second),
 			}
 			for _, c := range w.Containers {
-				r.Wanted = append(r.Wanted, Wanted{
+				r.Candidates = append(r.Candidates, RoundCandidate{
 					ID: c.ID, Name: c.Name, Kind: c.Kind, Start: epoch.Add(-time.Hour), Killed: rapid.Bool().Draw(t, "killed"),
 					Value: rapid.SampledFrom([]float64{0, 1, -1, math.Inf(1), math.NaN()}).Draw(t, "wanted value"),
 				})
@@ -188,14 +213,13 @@ func relieving(w World) *rapid.Generator[Relieving] {
 	})
 }
 
-// tame takes most of what forbids a kill out of a world, so that worlds in
-// which some die are the rule; what is left is about scope, protection, kinds,
-// keep promises, budgets and ranks.
+// tame removes most obstacles from a world, so that most worlds have kills; what
+// remains is scope, protection, kinds, keep rules, budgets and ranks.
 func tame(w *World) {
 	hour := epoch.Add(-time.Hour)
 	w.Data = Data{Fresh: true, At: epoch.Add(-time.Second), Sequence: "7"}
 	w.Budget++
-	w.Memory.LastAct, w.Memory.DryKilled, w.Memory.LastKill = time.Time{}, nil, nil
+	w.Memory.LastLiveKill, w.Memory.DryKilled, w.Memory.LastKill = time.Time{}, nil, nil
 	for i := range w.Containers {
 		w.Containers[i].StartedAt, w.Containers[i].EndedAt = hour, time.Time{}
 	}
@@ -208,7 +232,7 @@ func tame(w *World) {
 				continue
 			}
 			seen[s.ID[:container.ShortIDLength]] = true
-			s.Start, s.WindowFilled = hour, true
+			s.Start, s.WindowFilled, s.LabelsKnown = hour, true, true
 			rows = append(rows, s)
 		}
 		w.Answers[i] = Answer{Samples: rows}

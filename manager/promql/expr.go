@@ -2,27 +2,63 @@ package promql
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Expr is a query that has been parsed once.
+// Expr is a parsed query.
 type Expr struct {
 	text   string
-	line   *Line         // nil when the query is no comparison
-	scalar bool          // gives a number, not a vector
-	names  []string      // metric names that its selectors ask for
-	reach  time.Duration // how far into the past it looks on its own
+	line   *Threshold    // nil if the query is no comparison
+	scalar bool          // the result is a number, not a vector
+	reads  []selector    // what it reads, without label matchers
+	reach  time.Duration // how far into the past it looks by itself
+	// oldest is the oldest time that it reads because of @; zero is none.
+	oldest time.Time
+	edge   bool // it has @ start() or @ end()
 }
 
-// String is the query as it is sent to Prometheus.
+// selector is the part of a vector selector that matches metric names. If empty, it
+// matches all.
+type selector []*labels.Matcher
+
+func (s selector) matches(name string) bool {
+	for _, m := range s {
+		if !m.Matches(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// exact is the only name that it matches, if there is one.
+func (s selector) exact() string {
+	for _, m := range s {
+		if m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
+}
+
+// reachAt is how far into the past it looks by itself when evaluated at a time.
+func (e Expr) reachAt(at time.Time) time.Duration {
+	if e.oldest.IsZero() {
+		return e.reach
+	}
+	return max(e.reach, at.Sub(e.oldest))
+}
+
+// String is the query as sent to Prometheus.
 func (e Expr) String() string { return e.text }
 
-// ParseExpr parses query and, with a host, puts the matcher host="…" into
-// every selector of it, so that it can see that host alone.
+// ParseExpr parses query and, with a host, adds the matcher host="…" to each selector,
+// so that it reads that host only.
 func ParseExpr(query, host string) (Expr, error) {
 	tree, err := parser.NewParser(parser.Options{}).ParseExpr(query)
 	if err != nil {
@@ -37,40 +73,59 @@ func ParseExpr(query, host string) (Expr, error) {
 	if host != "" {
 		e.text = tree.String()
 	}
-	e.line = lineOf(tree)
+	e.line = thresholdOf(tree)
 	parser.Inspect(tree, func(n parser.Node, path []parser.Node) error {
 		s, ok := n.(*parser.VectorSelector)
 		if !ok {
 			return nil
 		}
-		e.names = append(e.names, metricName(s))
-		reach := s.OriginalOffset
+		e.reads = append(e.reads, selectorOf(s))
+		// From the outside in: each range and offset goes further back from the
+		// evaluation time of the inner part, unless @ sets that time.
+		var pinned time.Time
+		reach := time.Duration(0)
+		at := func(stamp *int64, edge parser.ItemType) {
+			if stamp != nil {
+				pinned, reach = time.UnixMilli(*stamp), 0
+			} else if edge != 0 {
+				pinned, reach, e.edge = time.Time{}, 0, true
+			}
+		}
 		for _, above := range path {
-			switch a := above.(type) {
-			case *parser.MatrixSelector:
-				reach += a.Range
-			case *parser.SubqueryExpr:
+			if a, ok := above.(*parser.SubqueryExpr); ok {
+				at(a.Timestamp, a.StartOrEnd)
 				reach += a.Range + a.OriginalOffset
 			}
 		}
-		e.reach = max(e.reach, reach)
+		at(s.Timestamp, s.StartOrEnd)
+		reach += s.OriginalOffset
+		if len(path) > 0 {
+			if a, ok := path[len(path)-1].(*parser.MatrixSelector); ok {
+				reach += a.Range
+			}
+		}
+		if pinned.IsZero() {
+			e.reach = max(e.reach, reach)
+		} else if first := pinned.Add(-reach); e.oldest.IsZero() || first.Before(e.oldest) {
+			e.oldest = first
+		}
 		return nil
 	})
 	return e, nil
 }
 
-// Line is the threshold of a query that compares something with a number, as
-// usage > 90 does.
-type Line struct {
+// Threshold is the threshold of a query that compares with a number, such as usage >
+// 90.
+type Threshold struct {
 	Left  Expr    // what is compared
 	Value float64 // what it is compared with
-	Below bool    // it selects what lies below
+	Below bool    // it selects values below
 }
 
-// Line is the query's threshold; nil when it has none.
-func (e Expr) Line() *Line { return e.line }
+// Threshold is the query's threshold; nil if it has none.
+func (e Expr) Threshold() *Threshold { return e.line }
 
-func lineOf(tree parser.Expr) *Line {
+func thresholdOf(tree parser.Expr) *Threshold {
 	for {
 		p, ok := tree.(*parser.ParenExpr)
 		if !ok {
@@ -83,10 +138,10 @@ func lineOf(tree parser.Expr) *Line {
 		return nil
 	}
 	number, ok := b.RHS.(*parser.NumberLiteral)
-	if !ok {
+	if !ok || math.IsNaN(number.Val) || math.IsInf(number.Val, 0) {
 		return nil
 	}
-	l := &Line{Left: Expr{text: b.LHS.String()}, Value: number.Val}
+	l := &Threshold{Left: Expr{text: b.LHS.String()}, Value: number.Val}
 	switch b.Op {
 	case parser.GTR, parser.GTE:
 	case parser.LSS, parser.LTE:
@@ -97,8 +152,8 @@ func lineOf(tree parser.Expr) *Line {
 	return l
 }
 
-// onlyHost adds the matcher to each selector. Matchers that stand there stay and
-// must hold too, so a query that names another host finds nothing.
+// onlyHost adds the matcher to each selector. Existing matchers stay, so a query for
+// another host has no result.
 func onlyHost(tree parser.Expr, host string) error {
 	want, err := labels.NewMatcher(labels.MatchEqual, "host", host)
 	if err != nil {
@@ -113,14 +168,13 @@ func onlyHost(tree parser.Expr, host string) error {
 	return nil
 }
 
-func metricName(s *parser.VectorSelector) string {
-	if s.Name != "" {
-		return s.Name
-	}
+// selectorOf keeps the matchers of the name; a name before the braces is one of them.
+func selectorOf(s *parser.VectorSelector) selector {
+	var list selector
 	for _, m := range s.LabelMatchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
-			return m.Value
+		if m.Name == model.MetricNameLabel {
+			list = append(list, m)
 		}
 	}
-	return ""
+	return list
 }

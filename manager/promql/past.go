@@ -11,33 +11,33 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Moments are times at equal distances.
+// Moments are times at a fixed interval.
 type Moments struct {
 	Start time.Time
 	Step  time.Duration
 	N     int
 }
 
-// At is the i-th moment.
+// At is the i-th time.
 func (m Moments) At(i int) time.Time { return m.Start.Add(time.Duration(i) * m.Step) }
 
-// part is the moments from i on, j not among them.
+// part is the times from i up to but not including j.
 func (m Moments) part(i, j int) Moments { return Moments{Start: m.At(i), Step: m.Step, N: j - i} }
 
-// Past is what a query would have answered at each of some moments.
+// Past is the result of a query at each of some times.
 type Past struct {
 	series []pastSeries
-	errs   []error // why the answer at a moment proves nothing; nil: all do
+	errs   []error // why the result at a time is unusable; nil: all usable
 }
 
 type pastSeries struct {
 	labels model.Metric
-	first  int       // the moment of values[0]
-	values []float64 // absent where there is no sample
+	first  int       // index of the time of values[0]
+	values []float64 // absent without a sample
 	has    []bool
 }
 
-// err is why the answer at the i-th moment proves nothing.
+// err is why the result at the i-th time is unusable.
 func (p *Past) err(i int) error {
 	if p.errs == nil {
 		return nil
@@ -45,13 +45,13 @@ func (p *Past) err(i int) error {
 	return p.errs[i]
 }
 
-// at tells whether there is a sample at the i-th moment.
+// at reports whether there is a sample at the i-th time.
 func (s *pastSeries) at(i int) bool {
 	i -= s.first
 	return i >= 0 && i < len(s.values) && s.has[i]
 }
 
-// Rows is the answer at the i-th moment.
+// Rows is the result at the i-th time.
 func (p *Past) Rows(i int) ([]Row, error) {
 	if err := p.err(i); err != nil {
 		return nil, err
@@ -65,14 +65,13 @@ func (p *Past) Rows(i int) ([]Row, error) {
 	return rows, nil
 }
 
-// maxSplits bounds how often one question about the past is asked again in
-// halves, to find the moments at which it has no answer.
+// maxSplits limits how often a range query is repeated in halves to find the times at
+// which it fails.
 const maxSplits = 64
 
-// Range asks query at all moments at once, by the same rules as Vector. A
-// query that fails at some of them is asked again in halves, so that an answer
-// is missing only where there was none. An error means that Prometheus itself
-// failed.
+// Range evaluates query at all times at once, by the rules of Vector. If it fails at
+// some times, it is repeated in halves, so that only these have no result. An error
+// means that Prometheus itself failed.
 func (c *Client) Range(ctx context.Context, query Expr, m Moments) (*Past, error) {
 	splits := maxSplits
 	return c.rangeOf(ctx, query, m, &splits)
@@ -122,18 +121,18 @@ func (c *Client) rangeOnce(ctx context.Context, query Expr, m Moments) (*Past, e
 	}
 	body, code, err := c.post(ctx, "/api/v1/query_range", form)
 	if err != nil {
-		return nil, fmt.Errorf("asking Prometheus about the past: %w", err)
+		return nil, fmt.Errorf("querying the history: %w", err)
 	}
 	a, err := parseRange(body, m)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("asking Prometheus about the past: status %d: %w", code, err)
+		return nil, fmt.Errorf("querying the history: status %d: %w", code, err)
 	case a.errorType == "execution" || a.errorType == "bad_data":
 		return nil, fmt.Errorf("%w: %s", ErrUnusable, a.err)
-	case a.status != "success":
-		return nil, fmt.Errorf("asking Prometheus about the past: %s: %s", a.errorType, a.err)
+	case a.failure(code) != nil:
+		return nil, fmt.Errorf("querying the history: %w", a.failure(code))
 	case len(a.notes) > 0:
-		return nil, fmt.Errorf("%w: Prometheus warns: %s", ErrUnusable, a.notes[0])
+		return nil, fmt.Errorf("%w: warning from Prometheus: %s", ErrUnusable, a.notes[0])
 	}
 	p := &Past{}
 	for _, s := range a.series {

@@ -31,7 +31,8 @@ func TestParseRange(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		``, `{`, `{"status":"success","data":{"resultType":"vector","result":[]}}`, `{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"]]}]}}`,
+		``, `{`, `{"status":"success","data":{"resultType":"vector","result":[]}}`,
+		`{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"]]}]}}`,
 		`{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1800000000.5,"x"]]}]}}`, `<html>`,
 		`{"data":{"resultType":"matrix","result":[{"metric":{},"histograms":[]}]}}`, `{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1800000000.5,"1`,
 	} {
@@ -41,7 +42,7 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
-// The reader by hand agrees with encoding/json on any answer.
+// The decoder agrees with encoding/json on any response.
 func TestParseRangeAgrees(t *testing.T) {
 	m := Moments{Start: time.Unix(1_800_000_000, 0), Step: 10 * time.Second, N: 5}
 	rapid.Check(t, func(t *rapid.T) {
@@ -59,7 +60,10 @@ func TestParseRangeAgrees(t *testing.T) {
 			}
 			list = append(list, one)
 		}
-		body, err := json.Marshal(map[string]any{"status": "success", "warnings": []string{"]}\""}, "data": map[string]any{"resultType": "matrix", "result": list}})
+		body, err := json.Marshal(map[string]any{
+			"status": "success", "warnings": []string{"]}\""},
+			"data": map[string]any{"resultType": "matrix", "result": list},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +73,7 @@ func TestParseRangeAgrees(t *testing.T) {
 		}
 		for i, s := range list {
 			for k, v := range s.Metric {
-				// encoding/json writes what is no UTF-8 as U+FFFD.
+				// encoding/json replaces invalid UTF-8 by U+FFFD.
 				if got := a.series[i].labels[model.LabelName(k)]; string(got) != string([]rune(v)) {
 					t.Errorf("label %s is %q, want %q", k, got, v)
 				}
@@ -90,7 +94,7 @@ func TestParseRangeAgrees(t *testing.T) {
 	})
 }
 
-// A query that fails at one moment has an answer at all others.
+// A query that fails at one time has a result at all others.
 func TestRangeThatFailsSomewhere(t *testing.T) {
 	m := Moments{Start: now, Step: 10 * time.Second, N: 100}
 	bad, asked, down := m.At(37), 0, false
@@ -132,6 +136,6 @@ func TestRangeThatFailsSomewhere(t *testing.T) {
 	}
 	down = true
 	if _, err := c.Range(context.Background(), parse(t, "usage", ""), m); err == nil || errors.Is(err, ErrUnusable) {
-		t.Errorf("Prometheus is down, and Range says %v", err)
+		t.Errorf("Prometheus is down, Range returned %v", err)
 	}
 }

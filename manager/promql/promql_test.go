@@ -13,26 +13,36 @@ import (
 
 var now = time.Unix(1_800_000_000, 0)
 
-// liar is a Prometheus that answers what a test tells it to. answers maps a
-// part of the query to the answer's body.
-type liar struct {
+const noRules = `{"status":"success","data":{"groups":[]}}`
+
+// fakePrometheus returns the responses of a test. answers maps a part of the query to
+// the response.
+type fakePrometheus struct {
 	answers map[string]string
 	rules   string
 	queries chan string
+	times   chan string // each query with its time
+	late    bool        // it answers for 1800000000 whatever time is requested
 }
 
-func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *fakePrometheus) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if strings.HasSuffix(r.URL.Path, "/rules") {
+		if l.rules == "" {
+			l.rules = noRules
+		}
 		fmt.Fprint(w, l.rules)
 		return
 	}
 	query := r.FormValue("query")
+	if l.times != nil {
+		l.times <- query + " at " + r.FormValue("time")
+	}
 	if l.queries != nil {
 		l.queries <- query
 	}
 	best, at := "", len(query)
-	for part := range l.answers { // the part that stands first in the query
+	for part := range l.answers { // the part that is first in the query
 		if i := strings.Index(query, part); i >= 0 && i < at {
 			best, at = part, i
 		}
@@ -47,6 +57,9 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"status":"succ`)
 		default:
+			if asked := r.FormValue("time"); asked != "" && !l.late {
+				body = strings.ReplaceAll(body, `"value":[1800000000,`, `"value":[`+asked+`,`)
+			}
 			fmt.Fprint(w, body)
 		}
 		return
@@ -67,7 +80,7 @@ func sample(value string, labels ...string) string {
 	return fmt.Sprintf(`{"metric":{%s},"value":[1800000000,%q]}`, strings.Join(pairs, ","), value)
 }
 
-func client(t *testing.T, l *liar, host string) *Client {
+func client(t *testing.T, l *fakePrometheus, host string) *Client {
 	t.Helper()
 	server := httptest.NewServer(l)
 	t.Cleanup(server.Close)
@@ -87,16 +100,16 @@ func parse(t *testing.T, query, host string) Expr {
 	return e
 }
 
-func questions(queries ...Expr) []Question {
-	list := make([]Question, len(queries))
+func queriesOf(queries ...Expr) []Queries {
+	list := make([]Queries, len(queries))
 	for i, q := range queries {
 		list[i].Query = q
 	}
 	return list
 }
 
-// A pressure is exactly one finite number, or it is not known.
-func TestPressure(t *testing.T) {
+// A relief value is exactly one finite number, or unknown.
+func TestReliefValue(t *testing.T) {
 	for name, c := range map[string]struct {
 		query, body string
 		known       bool
@@ -109,18 +122,18 @@ func TestPressure(t *testing.T) {
 		"Prometheus down": {"load", "500", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &liar{answers: map[string]string{"load": c.body}, queries: make(chan string, 10)}
+			l := &fakePrometheus{answers: map[string]string{"load": c.body}, queries: make(chan string, 10)}
 			p := client(t, l, "")
 			e, err := p.ParseNumber(c.query)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := p.Ask(context.Background(), []Question{{Query: parse(t, "usage", ""), Pressure: &e}}, now)[0]
-			if r.Err != nil || r.Answer.PressureKnown != c.known || (r.PressureErr == nil) != c.known {
+			r := p.Evaluate(context.Background(), []Queries{{Query: parse(t, "usage", ""), Relief: &e}}, now, time.Minute)[0]
+			if r.Err != nil || r.Answer.ReliefValueKnown != c.known || (r.ReliefErr == nil) != c.known {
 				t.Errorf("%+v", r)
 			}
-			if c.known && r.Answer.Pressure != 7.5 {
-				t.Errorf("pressure %v", r.Answer.Pressure)
+			if c.known && r.Answer.ReliefValue != 7.5 {
+				t.Errorf("relief value %v", r.Answer.ReliefValue)
 			}
 			if c.query != "load" && e.String() != "vector(scalar(load)\n)" {
 				t.Errorf("asks %q", e)
@@ -129,7 +142,7 @@ func TestPressure(t *testing.T) {
 	}
 }
 
-func TestLies(t *testing.T) {
+func TestUnusableResults(t *testing.T) {
 	const id = "id=aaaaaaaaaaaa"
 	starts := vector(sample("1799999000.5", id))
 	cases := []struct {
@@ -150,10 +163,10 @@ func TestLies(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p := client(t, &liar{answers: map[string]string{"usage": c.body, "start_time": starts}}, "")
-			r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]
+			p := client(t, &fakePrometheus{answers: map[string]string{"usage": c.body, "start_time": starts}}, "")
+			r := p.Evaluate(context.Background(), queriesOf(parse(t, "usage", "")), now, time.Minute)[0]
 			if !r.Answer.Unusable || r.Err == nil || len(r.Answer.Samples) != 0 {
-				t.Fatalf("believed: %+v", r)
+				t.Fatalf("accepted: %+v", r)
 			}
 			if r.Failed != c.failed {
 				t.Errorf("failed = %v, want %v: %v", r.Failed, c.failed, r.Err)
@@ -161,8 +174,9 @@ func TestLies(t *testing.T) {
 		})
 	}
 	t.Run("the truth", func(t *testing.T) {
-		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id), sample("NaN", "id=bbbbbbbbbbbb")), "start_time": starts}}, "")
-		r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]
+		p := client(t, &fakePrometheus{answers: map[string]string{"usage": vector(sample("3", id), sample("NaN", "id=bbbbbbbbbbbb")), "start_time": starts}},
+			"")
+		r := p.Evaluate(context.Background(), queriesOf(parse(t, "usage", "")), now, time.Minute)[0]
 		if r.Err != nil || len(r.Answer.Samples) != 2 {
 			t.Fatalf("%+v", r)
 		}
@@ -175,28 +189,31 @@ func TestLies(t *testing.T) {
 		}
 	})
 	t.Run("one rule fails, the other does not", func(t *testing.T) {
-		p := client(t, &liar{answers: map[string]string{"bad": "500", "usage": vector(sample("3", id)), "start_time": starts}}, "")
-		r := p.Ask(context.Background(), questions(parse(t, "bad", ""), parse(t, "usage", "")), now)
+		p := client(t, &fakePrometheus{answers: map[string]string{"bad": "500", "usage": vector(sample("3", id)), "start_time": starts}}, "")
+		r := p.Evaluate(context.Background(), queriesOf(parse(t, "bad", ""), parse(t, "usage", "")), now, time.Minute)
 		if !r[0].Failed || r[1].Err != nil {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("starts are not known", func(t *testing.T) {
-		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": "500"}}, "")
-		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Unusable {
+		p := client(t, &fakePrometheus{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": "500"}}, "")
+		if r := p.Evaluate(context.Background(), queriesOf(parse(t, "usage", "")), now, time.Minute)[0]; !r.Answer.Unusable {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("an answer without end", func(t *testing.T) {
-		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": starts}}, "")
+		p := client(t, &fakePrometheus{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": starts}}, "")
 		p.longest = 20
-		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Unusable || !r.Failed {
+		if r := p.Evaluate(context.Background(), queriesOf(parse(t, "usage", "")), now, time.Minute)[0]; !r.Answer.Unusable || !r.Failed {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("two starts of one id", func(t *testing.T) {
-		p := client(t, &liar{answers: map[string]string{"usage": vector(sample("3", id)), "start_time": vector(sample("1", id, "name=a"), sample("2", id, "name=b"))}}, "")
-		if r := p.Ask(context.Background(), questions(parse(t, "usage", "")), now)[0]; !r.Answer.Samples[0].Start.IsZero() {
+		p := client(t, &fakePrometheus{answers: map[string]string{
+			"usage":      vector(sample("3", id)),
+			"start_time": vector(sample("1", id, "name=a"), sample("2", id, "name=b")),
+		}}, "")
+		if r := p.Evaluate(context.Background(), queriesOf(parse(t, "usage", "")), now, time.Minute)[0]; !r.Answer.Samples[0].Start.IsZero() {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -205,7 +222,10 @@ func TestLies(t *testing.T) {
 func TestFresh(t *testing.T) {
 	fresh := func(stamp, sequence, success string, more ...string) string {
 		rows := more
-		for name, v := range map[string]string{"estiba_snapshot_timestamp_seconds": stamp, "estiba_snapshot_sequence": sequence, "estiba_scrape_success": success} {
+		for name, v := range map[string]string{
+			"estiba_snapshot_timestamp_seconds": stamp, "estiba_snapshot_sequence": sequence,
+			"estiba_scrape_success": success,
+		} {
 			if v != "" {
 				rows = append(rows, sample(v, "__name__="+name))
 			}
@@ -232,13 +252,13 @@ func TestFresh(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p := client(t, &liar{answers: map[string]string{"snapshot_timestamp": c.body}}, "")
+			p := client(t, &fakePrometheus{answers: map[string]string{"snapshot_timestamp": c.body}}, "")
 			f, err := p.Fresh(context.Background(), now, 20*time.Second)
 			if f.Fresh != c.fresh || (err != nil) != c.err {
 				t.Errorf("%+v, %v", f, err)
 			}
 			if !f.Fresh && err == nil && f.Why == "" {
-				t.Error("no word why")
+				t.Error("no reason")
 			}
 			if c.fresh && (f.Sequence != "42" || f.Age != 4750*time.Millisecond) {
 				t.Errorf("%+v", f)
@@ -263,14 +283,15 @@ func TestHostIsPutIntoEverySelector(t *testing.T) {
 }
 
 func TestRowsOfOtherHostsAreDropped(t *testing.T) {
-	p := client(t, &liar{answers: map[string]string{"usage": vector(sample("1", "id=aaaaaaaaaaaa", "host=a"), sample("1", "id=bbbbbbbbbbbb", "host=b"), sample("1", "id=cccccccccccc"))}}, "a")
+	p := client(t, &fakePrometheus{answers: map[string]string{"usage": vector(sample("1", "id=aaaaaaaaaaaa", "host=a"),
+		sample("1", "id=bbbbbbbbbbbb", "host=b"), sample("1", "id=cccccccccccc"))}}, "a")
 	rows, err := p.Vector(context.Background(), parse(t, "usage", "a"), now)
 	if err != nil || len(rows) != 2 {
 		t.Errorf("rows %+v, %v", rows, err)
 	}
 }
 
-func TestLine(t *testing.T) {
+func TestThreshold(t *testing.T) {
 	for query, want := range map[string]string{
 		`a > 90`:                   `a{host="h"} 90 false`,
 		`(rate(a[1m]) / b >= 0.5)`: `rate(a{host="h"}[1m]) / b{host="h"} 0.5 false`,
@@ -283,7 +304,7 @@ func TestLine(t *testing.T) {
 		`a > 90 and b`:             ``,
 	} {
 		got := ""
-		if l := parse(t, query, "h").Line(); l != nil {
+		if l := parse(t, query, "h").Threshold(); l != nil {
 			got = fmt.Sprint(l.Left, " ", l.Value, " ", l.Below)
 		}
 		if got != want {
@@ -305,44 +326,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// The range of a recording rule counts, through other rules too.
-func TestWindowOfRecordingRules(t *testing.T) {
-	const id = "id=aaaaaaaaaaaa"
-	rule := func(name, query string) string {
-		return fmt.Sprintf(`{"name":%q,"query":%q,"type":"recording","health":"ok","evaluationTime":0,"lastEvaluation":"2026-01-01T00:00:00Z"}`, name, query)
-	}
-	l := &liar{
-		rules: `{"status":"success","data":{"groups":[{"name":"g","file":"f","interval":5,"rules":[` +
-			rule("x:cpu", "rate(cpu[30s])") + "," + rule("x:class", "x:cpu > 1") + `]}]}}`,
-		answers: map[string]string{"x:class": vector(sample("1", id))},
-	}
-	ask := func(oldest, own, container string) Result {
-		l.answers["min_over_time"] = vector(sample(oldest))
-		l.answers["count_over_time"] = vector(sample(own), sample(container, id))
-		l.answers["estiba_container_start_time_seconds"] = vector(sample("1799999000", id))
-		return client(t, l, "").Ask(context.Background(), questions(parse(t, "x:class", "")), now)[0]
-	}
-	for _, c := range []struct {
-		oldest, own, container string
-		filled                 bool
-	}{
-		{"1799999971", "6", "6", true},
-		{"1799999971", "6", "5", true},
-		{"1799999971", "6", "3", false}, // a young container
-		{"1799999990", "2", "2", false}, // a young Prometheus
-	} {
-		r := ask(c.oldest, c.own, c.container)
-		if r.Err != nil || r.Reach != 30*time.Second || r.Answer.Samples[0].WindowFilled != c.filled {
-			t.Errorf("%+v: %+v", c, r)
-		}
-	}
-	l.rules = "<html>"
-	if r := ask("1799999971", "6", "6"); !r.Answer.Unusable {
-		t.Errorf("the rules cannot be had, and yet: %+v", r)
-	}
-}
-
-func TestPrometheusThatIsNotThere(t *testing.T) {
+func TestPrometheusDown(t *testing.T) {
 	c, err := New("http://127.0.0.1:1", "", "", time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -351,6 +335,22 @@ func TestPrometheusThatIsNotThere(t *testing.T) {
 		t.Errorf("Fresh = %v", err)
 	}
 	if _, err := New("://", "", "", time.Second); err == nil {
-		t.Error("New accepted a URL that is none")
+		t.Error("New accepted an invalid URL")
+	}
+}
+
+// A cache between the manager and Prometheus returns results of another time.
+func TestAnswerOfAnotherTime(t *testing.T) {
+	l := &fakePrometheus{answers: map[string]string{"up": vector(sample("1", "id=a"))}, late: true}
+	c := client(t, l, "")
+	asked := time.Unix(1800000000, 0)
+	for off, fits := range map[time.Duration]bool{
+		0: true, time.Second: true, -time.Second: true, 2 * time.Second: false, -2 * time.Second: false,
+		5 * time.Minute: false,
+	} {
+		_, err := c.Vector(context.Background(), parse(t, "up", ""), asked.Add(off))
+		if fits != (err == nil) || (err != nil && !errors.Is(err, ErrUnusable)) {
+			t.Errorf("asked %s later: %v", off, err)
+		}
 	}
 }

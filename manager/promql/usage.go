@@ -2,20 +2,25 @@ package promql
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
-const usageQuery = `{__name__=~"estiba:container_class|estiba:container_cpu_usage:percent|estiba:container_memory_usage:percent"}`
+const usageQuery = `{__name__=~"estiba:container_class|estiba:container_cpu_usage:percent|estiba:container_memory_usage:percent"}` +
+	` or {__name__="estiba:container_kind", declared="false"} or {__name__="estiba:container_kind_mismatch"}`
 
-// Usage is what one container uses, for people to read.
+// Usage is the usage of one container, for display.
 type Usage struct {
 	Name          string
-	Class         string   // high, low, or "" when not known
-	CPUPercent    *float64 // 100 is one core; nil when not known
-	MemoryPercent *float64 // of the host's memory; nil when not known
+	Class         string   // high, low, or "" if unknown
+	CPUPercent    *float64 // 100 is one core; nil if unknown
+	MemoryPercent *float64 // of host memory; nil if unknown
+	// Observed is the kind that the container behaves as, if it declares none or
+	// another; else "".
+	Observed string
 }
 
-// Usage asks for class and use of all containers, by the label id.
+// Usage returns class and usage of all containers, by label id.
 func (c *Client) Usage(ctx context.Context, at time.Time) (map[string]Usage, error) {
 	query, err := c.Parse(usageQuery)
 	if err != nil {
@@ -32,14 +37,21 @@ func (c *Client) Usage(ctx context.Context, at time.Time) (map[string]Usage, err
 		if n := string(r.Labels["name"]); n != "" {
 			u.Name = n
 		}
-		value := r.Value
+		var value *float64
+		if v := r.Value; !math.IsNaN(v) && !math.IsInf(v, 0) {
+			value = &v
+		}
 		switch r.Labels["__name__"] {
 		case "estiba:container_class":
 			u.Class = string(r.Labels["class"])
 		case "estiba:container_cpu_usage:percent":
-			u.CPUPercent = &value
+			u.CPUPercent = value
 		case "estiba:container_memory_usage:percent":
-			u.MemoryPercent = &value
+			u.MemoryPercent = value
+		case "estiba:container_kind":
+			u.Observed = string(r.Labels["kind"])
+		case "estiba:container_kind_mismatch":
+			u.Observed = string(r.Labels["observed"])
 		}
 		usage[id] = u
 	}

@@ -1,31 +1,30 @@
 package promql
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/prometheus/common/model"
 )
 
-// instantAnswer is a decoded answer of /api/v1/query.
+// instantAnswer is a decoded response of /api/v1/query.
 type instantAnswer struct {
-	status, errorType, err string
-	notes                  []string // warnings and infos
-	kind                   string   // resultType
-	histogram              bool     // a row was one
-	rows                   []Row
+	envelope
+	kind      string  // resultType
+	histogram bool    // a sample was a histogram
+	rows      []Row   // of a vector
+	oldest    float64 // time of a sample, in seconds since the epoch
+	youngest  float64
+	points    []point
 }
 
-// instant asks query at one moment and decodes what comes, whatever it is. It
-// is read by hand like ranges: a tick reads some thousand rows.
+// point is one sample of a matrix, whose series do not matter.
+type point struct{ stamp, value float64 }
+
+// instant evaluates query at one time and decodes the result of any type. It has its own
+// decoder, like ranges: a tick reads some thousand samples.
 //
 // https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
 func (c *Client) instant(ctx context.Context, query Expr, at time.Time) (instantAnswer, error) {
@@ -41,52 +40,75 @@ func (c *Client) instant(ctx context.Context, query Expr, at time.Time) (instant
 	}
 	a, err := parseInstant(body)
 	if err != nil {
-		return a, fmt.Errorf("status %d: %w", code, err)
+		return a, fmt.Errorf("HTTP status %d: %w", code, err)
 	}
-	if a.status != "success" {
-		return a, fmt.Errorf("%s: %s", a.errorType, a.err)
+	if err := a.failure(code); err != nil {
+		return a, err
 	}
-	return a, nil
+	return a, a.evaluated(at)
 }
 
-// post sends a form and reads the whole answer, unless it is larger than any that
-// is worth reading.
-func (c *Client) post(ctx context.Context, path string, form url.Values) (body []byte, code int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.raw.URL(path, nil).String(), strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, 0, err
+// maxOff is the tolerated difference between the time of a result and the requested
+// one: that is rounded to milliseconds, in some stores to seconds.
+const maxOff = 1.5
+
+// evaluated is an error if the result is of another time than requested, as from a
+// cache in between.
+func (a *instantAnswer) evaluated(at time.Time) error {
+	asked := float64(at.UnixMilli()) / 1e3
+	if len(a.rows) == 0 || (a.oldest >= asked-maxOff && a.youngest <= asked+maxOff) {
+		return nil
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := c.plain.Do(req)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, c.longest+1))
-	if err == nil && int64(len(body)) > c.longest {
-		return nil, resp.StatusCode, fmt.Errorf("an answer of more than %d bytes", c.longest)
-	}
-	return body, resp.StatusCode, err
+	return fmt.Errorf("%w: expected evaluation at %[3]s, found %[2]s", ErrUnusable, unix(a.oldest).UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 }
 
 func parseInstant(body []byte) (instantAnswer, error) {
 	var a instantAnswer
-	s := scanner{text: body}
-	err := s.answer(&a.status, &a.errorType, &a.err, &a.notes, func() error {
-		return s.object(func(key string) error {
-			switch {
-			case key == "resultType":
-				return s.decode(&a.kind)
-			case key == "result" && a.kind == "vector":
+	s := newScanner(body)
+	err := s.answer(&a.envelope, func() error {
+		return s.result(&a.kind, func() error {
+			switch a.kind {
+			case "vector":
 				return s.array(func() error { return s.row(&a) })
+			case "matrix":
+				return s.array(func() error { return s.points(&a) })
 			}
 			return s.skip()
 		})
 	})
-	if err != nil {
-		return a, fmt.Errorf("an answer that cannot be read: %w", err)
+	return a, err
+}
+
+// result reads the data of a query result, with its two keys in any order; read reads
+// the result when its type is known.
+func (s *scanner) result(kind *string, read func() error) error {
+	known, there, before := false, false, -1
+	err := s.object(func(key string) error {
+		switch key {
+		case "resultType":
+			known = true
+			return s.decode(kind)
+		case "result":
+			if there = true; known {
+				return read()
+			}
+			before = s.Pos
+		}
+		return s.skip()
+	})
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return errors.New("response without result")
+	case before < 0:
+		return nil
 	}
-	return a, nil
+	after := s.Pos
+	s.Pos = before
+	err = read()
+	s.Pos = after
+	return err
 }
 
 // row reads {"metric":{…},"value":[1700000000.123,"1.5"]}.
@@ -100,7 +122,11 @@ func (s *scanner) row(to *instantAnswer) error {
 			return err
 		case "value":
 			has = true
-			_, r.Value, err = s.point()
+			stamp, value, err := s.point()
+			if r.Value = value; len(to.rows) == 0 {
+				to.oldest, to.youngest = stamp, stamp
+			}
+			to.oldest, to.youngest = min(to.oldest, stamp), max(to.youngest, stamp)
 			return err
 		case "histogram":
 			to.histogram = true
@@ -108,35 +134,25 @@ func (s *scanner) row(to *instantAnswer) error {
 		return s.skip()
 	})
 	if err == nil && !has && !to.histogram {
-		err = errors.New("a row without a value")
+		err = errors.New("sample without value")
 	}
 	to.rows = append(to.rows, r)
 	return err
 }
 
-// metric reads an object of texts.
-func (s *scanner) metric() (model.Metric, error) {
-	m := model.Metric{}
-	err := s.object(func(key string) error {
-		v, err := s.string()
-		m[model.LabelName(key)] = model.LabelValue(v)
-		return err
+// points reads {"metric":{…},"values":[[1700000000.123,"1.5"],…]}.
+func (s *scanner) points(to *instantAnswer) error {
+	return s.object(func(key string) error {
+		switch key {
+		case "values":
+			return s.array(func() error {
+				stamp, value, err := s.point()
+				to.points = append(to.points, point{stamp, value})
+				return err
+			})
+		case "histograms":
+			to.histogram = true
+		}
+		return s.skip()
 	})
-	return m, err
-}
-
-// string reads a text; those without escapes cost one copy.
-func (s *scanner) string() (string, error) {
-	if s.peek() != '"' {
-		return "", fmt.Errorf("byte %d begins no text", s.at)
-	}
-	rest := s.text[s.at+1:]
-	end := bytes.IndexByte(rest, '"')
-	if end >= 0 && bytes.IndexByte(rest[:end], '\\') < 0 {
-		s.at += end + 2
-		return string(rest[:end]), nil
-	}
-	var v string
-	err := s.decode(&v)
-	return v, err
 }

@@ -1,70 +1,73 @@
 package status
 
 import (
+	"math"
 	"sort"
 	"time"
 
 	"github.com/estiba/estiba/internal/container"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 )
 
-// Decisions is the document of /api/v1/decisions, and of `manager plan
-// --output=json`: the last tick in full.
+// Decisions is the response of /api/v1/decisions and the output of `manager plan
+// --output=json`: the last tick.
 type Decisions struct {
-	Tick          uint64      `json:"tick"` // counts ticks since the start; 0 before the first
-	Time          time.Time   `json:"time"`
-	Result        TickResult  `json:"result"`
-	Error         string      `json:"error,omitempty"`
-	DryRun        bool        `json:"dry_run"`
-	DataAge       *float64    `json:"data_age_seconds"` // null when not known
-	BudgetLeft    int         `json:"kill_budget_remaining"`
-	Rules         []RuleState `json:"rules"`
-	Containers    []Row       `json:"containers"`
-	KillsPlanned  int         `json:"kills_planned"`
-	InScope       int         `json:"in_scope"`
-	NotContainers int         `json:"candidates_gone"` // rows of an answer whose container does not run
+	Tick          uint64            `json:"tick"` // ticks since the start; 0 before the first
+	Time          time.Time         `json:"time"`
+	Result        gather.TickResult `json:"result"`
+	Error         string            `json:"error,omitempty"`
+	DryRun        bool              `json:"dry_run"`
+	DataAge       *float64          `json:"data_age_seconds"` // null if unknown
+	BudgetLeft    int               `json:"kill_budget_remaining"`
+	Rules         []RuleState       `json:"rules"`
+	Containers    []Row             `json:"containers"`
+	KillsPlanned  int               `json:"kills_planned"`
+	InScope       int               `json:"in_scope"`
+	NotContainers int               `json:"candidates_gone"` // candidates that do not run
 }
 
-// Row is one container and what was decided about it.
+// Row is one container and its decision.
 type Row struct {
-	ID        string         `json:"id"` // 64 hex digits
-	ShortID   string         `json:"short_id"`
-	Name      string         `json:"name"`
-	Image     string         `json:"image"`
-	Kind      string         `json:"kind"`
-	State     string         `json:"state"` // running, transitional, dying
-	InScope   bool           `json:"in_scope"`
-	Protected []policy.Why   `json:"protected"`
-	Class     string         `json:"class"` // high, low or ""
-	CPU       *float64       `json:"cpu_percent"`
-	Memory    *float64       `json:"memory_percent"`
-	Decision  policy.Verdict `json:"decision"`
-	Reason    policy.Reason  `json:"reason"`
-	Rule      string         `json:"rule"` // whose decision this is; "" when no rule names it
-	Value     *float64       `json:"value"`
-	Distance  *float64       `json:"distance"`               // see ByRule; null without a line
-	Rank      int            `json:"rank,omitempty"`         // 1 dies first
-	Wait      float64        `json:"wait_seconds,omitempty"` // of the rule's for or cooldown
-	ByRule    []ByRule       `json:"by_rule"`
+	ID        string              `json:"id"` // 64 hex digits; of a foreign container the label id
+	ShortID   string              `json:"short_id"`
+	Name      string              `json:"name"`
+	Image     string              `json:"image"`
+	Kind      string              `json:"kind"`
+	Runtime   string              `json:"runtime,omitempty"` // of a container that the Engine does not run alone, if known
+	Observed  string              `json:"observed_kind"`     // what it behaves as, if it declares no kind or another; "" if idle or unknown
+	State     string              `json:"state"`             // running, transitional, dying; foreign: not on the Engine's list
+	InScope   bool                `json:"in_scope"`
+	Protected []policy.Protection `json:"protected"`
+	Class     string              `json:"class"` // high, low or ""
+	CPU       *float64            `json:"cpu_percent"`
+	Memory    *float64            `json:"memory_percent"`
+	Decision  policy.Choice       `json:"decision"`
+	Reason    policy.Reason       `json:"reason"`
+	Rule      string              `json:"rule"` // the deciding rule; "" if the container is no candidate
+	Value     *float64            `json:"value"`
+	Distance  *float64            `json:"distance"`               // see ByRule; null without a threshold
+	Rank      int                 `json:"rank,omitempty"`         // 1 is killed first
+	Wait      float64             `json:"wait_seconds,omitempty"` // remaining for, announce or cooldown of the rule
+	ByRule    []ByRule            `json:"by_rule"`
 }
 
-// ByRule is one rule's verdict on a container.
+// ByRule is one rule's decision about a container.
 type ByRule struct {
-	Rule     string         `json:"rule"`
-	Decision policy.Verdict `json:"decision"`
-	Reason   policy.Reason  `json:"reason"`
-	Value    float64        `json:"value"`
-	// Distance is how far the value lies from the line. Of a rule that compares
-	// with a number the line is that number, where it was asked for (manager
-	// plan); else it is the lowest value that the rule kills in this tick, and
-	// null when it kills nobody.
+	Rule     string        `json:"rule"`
+	Decision policy.Choice `json:"decision"`
+	Reason   policy.Reason `json:"reason"`
+	Value    float64       `json:"value"`
+	// Distance is the value minus the threshold. The threshold of a rule that compares
+	// with a number is that number, if it was queried (manager plan); else it is the
+	// lowest value that the rule kills in this tick, or null if there is no kill.
 	Distance *float64 `json:"distance"`
 	Rank     int      `json:"rank"`
 	Wait     float64  `json:"wait_seconds,omitempty"`
 }
 
-// Describe turns a tick into its document. Containers come with the planned
-// kills first, then those that a rule names, by rank, then the rest by name.
+// Describe describes a tick. Containers are sorted: planned kills first, then
+// candidates by rank, then the rest by name.
 func Describe(t Tick, number uint64, dryRun bool) Decisions {
 	d := Decisions{
 		Tick: number, Time: t.Time.UTC(), Result: t.Result, Error: t.Error, DryRun: dryRun,
@@ -76,17 +79,7 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 	}
 	rows := make(map[string]*Row, len(t.Containers))
 	for _, c := range t.Containers {
-		r := &Row{
-			ID: c.ID, ShortID: container.ShortID(c.ID), Name: c.Name, Image: c.Image, Kind: string(c.Kind),
-			State: stateName(c.State), InScope: c.InScope, Protected: c.Protected,
-			Decision: policy.Spare, Reason: policy.NotSelected, ByRule: []ByRule{},
-		}
-		if r.Protected == nil {
-			r.Protected = []policy.Why{}
-		}
-		u := t.Usage[r.ShortID]
-		r.Class, r.CPU, r.Memory = u.Class, u.CPUPercent, u.MemoryPercent
-		rows[c.ID] = r
+		rows[c.ID] = t.row(c)
 		if c.InScope {
 			d.InScope++
 		}
@@ -102,6 +95,11 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			continue
 		}
 		r, ok := rows[one.Container.ID]
+		if !ok && one.Reason == policy.ForeignRuntime {
+			r, ok = t.row(one.Container), true
+			r.State = stateForeign
+			rows[one.Container.ID] = r
+		}
 		if !ok {
 			if one.Container.ID != "" {
 				d.NotContainers++
@@ -109,23 +107,23 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			continue
 		}
 		var distance *float64
-		if l, compared := t.Lines[one.Rule]; compared {
+		if l, compared := t.Thresholds[one.Rule]; compared {
 			d := finite(one.Value - l.Value)
 			distance = &d
 		} else if lowest, known := line[one.Rule]; known {
 			d := finite(one.Value - lowest)
 			distance = &d
 		}
-		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Verdict, one.Reason, finite(one.Value), distance, one.Rank, one.Wait.Seconds()})
-		// The first rule's word stands, unless a later one kills.
-		if r.Rule == "" || (one.Verdict == policy.Kill && r.Decision != policy.Kill) {
+		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Choice, one.Reason, finite(one.Value), distance, one.Rank, one.Wait.Seconds()})
+		// The first rule decides, unless a later one kills.
+		if r.Rule == "" || (one.Choice == policy.Kill && r.Decision != policy.Kill) {
 			value := finite(one.Value)
-			r.Rule, r.Decision, r.Reason, r.Value, r.Distance, r.Rank, r.Wait = one.Rule, one.Verdict, one.Reason, &value, distance, one.Rank, one.Wait.Seconds()
+			r.Rule, r.Decision, r.Reason, r.Value, r.Distance, r.Rank, r.Wait = one.Rule, one.Choice, one.Reason, &value, distance, one.Rank, one.Wait.Seconds()
 		}
 	}
-	// What no rule wants has a place beside the line all the same.
+	// Containers that are no candidates have a distance as well.
 	for _, rule := range t.Rules {
-		l, compared := t.Lines[rule.Name]
+		l, compared := t.Thresholds[rule.Name]
 		if !compared {
 			continue
 		}
@@ -156,13 +154,47 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 	return d
 }
 
-// finite replaces what JSON cannot say by 0; the reason no_data tells of it.
+// stateForeign is the state of a candidate that runs, but not on the Engine.
+const stateForeign = "foreign"
+
+// row describes a container without its decision.
+func (t Tick) row(c policy.Container) *Row {
+	r := &Row{
+		ID: c.ID, ShortID: container.ShortID(c.ID), Name: c.Name, Image: c.Image, Kind: string(c.Kind),
+		Runtime: c.Runtime, State: stateName(c.State), InScope: c.InScope, Protected: c.Protected,
+		Decision: policy.Spare, Reason: policy.NotSelected, ByRule: []ByRule{},
+	}
+	if r.Protected == nil {
+		r.Protected = []policy.Protection{}
+	}
+	u := t.Usage[r.ShortID]
+	r.Class, r.CPU, r.Memory, r.Observed = u.Class, finiteOrNone(u.CPUPercent), finiteOrNone(u.MemoryPercent), u.Observed
+	return r
+}
+
+// finite replaces values that JSON cannot represent by 0; their reason is no_data.
 func finite(v float64) float64 {
-	if v != v || v-v != 0 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0
 	}
 	return v
 }
+
+// finiteOrNone is v, or nil for values that JSON cannot represent.
+func finiteOrNone(v *float64) *float64 {
+	if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
+		return nil
+	}
+	return v
+}
+
+// Loud reports whether the row is being killed or about to be.
+func (r Row) Loud() bool {
+	return r.Decision == policy.Kill || r.Announced() || r.State == "dying"
+}
+
+// Announced reports whether the kill of the container is announced.
+func (r Row) Announced() bool { return r.Reason == policy.Announced }
 
 func (r Row) order() int {
 	switch {

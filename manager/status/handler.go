@@ -5,20 +5,26 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/estiba/estiba/manager/audit"
 )
 
-// Site is what the pages show and do.
+// Site is the data and the actions of the pages.
 type Site struct {
 	Store   *Store
 	Metrics *Metrics
 	Now     func() time.Time
-	Reload  func() error // reads the policy file again
+	Reload  func() error // reloads the policy
+	Healthy func() error // an error if the tick loop hangs; may be nil
+	// Prometheus is where graphs come from; nil: there are none.
+	Prometheus Prometheus
+	Links      Links
 }
 
-// Handler serves the status page, the API, the metrics and the life signs.
+// Handler serves the status page, the documentation, the API, the metrics and the health
+// endpoints.
 func Handler(s Site) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics.Registry, promhttp.HandlerOpts{}))
@@ -26,10 +32,18 @@ func Handler(s Site) http.Handler {
 	mux.HandleFunc("GET /api/v1/kills", func(w http.ResponseWriter, _ *http.Request) {
 		_, _, kills := s.Store.last()
 		writeJSON(w, struct {
-			Kills []audit.Record `json:"kills"` // youngest first
+			Kills []audit.Record `json:"kills"` // newest first
 		}{kills})
 	})
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "alive\n") })
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+		if s.Healthy != nil {
+			if err := s.Healthy(); err != nil {
+				writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")
+				return
+			}
+		}
+		writeText(w, http.StatusOK, "healthy\n")
+	})
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if t, _, _ := s.Store.last(); t == nil {
 			writeText(w, http.StatusServiceUnavailable, "no tick yet\n")
@@ -39,13 +53,17 @@ func Handler(s Site) http.Handler {
 	})
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.Reload(); err != nil {
-			writeText(w, http.StatusInternalServerError, "the policy was not reloaded: "+err.Error()+"\n")
+			writeText(w, http.StatusInternalServerError, "reloading the policy failed: "+err.Error()+"\n")
 			return
 		}
 		writeText(w, http.StatusOK, "reloaded\n")
 	})
-	mux.HandleFunc("GET /{$}", s.page)
-	return mux
+	p := newPages(s)
+	// With 500 containers a page is 600 kB, compressed a sixth.
+	mux.Handle("GET /{$}", gzhttp.GzipHandler(http.HandlerFunc(p.page)))
+	mux.Handle("GET /live", gzhttp.GzipHandler(http.HandlerFunc(p.live)))
+	handleDocuments(mux)
+	return sameOrigin(mux)
 }
 
 func (s Site) decisions() Decisions {

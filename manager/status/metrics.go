@@ -3,6 +3,7 @@ package status
 import (
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,34 +13,24 @@ import (
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/audit"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 )
 
-// TickResult is how a tick ended.
-type TickResult string
-
-// The results of a tick.
-const (
-	TickOK              TickResult = "ok"
-	TickNoFreshData     TickResult = "no_fresh_data"
-	TickPrometheusError TickResult = "prometheus_error"
-	TickDockerError     TickResult = "docker_error"
-	TickConfigError     TickResult = "config_error"
-)
-
-func tickResults() []TickResult {
-	return []TickResult{TickOK, TickNoFreshData, TickPrometheusError, TickDockerError, TickConfigError}
+func tickResults() []gather.TickResult {
+	return []gather.TickResult{gather.TickOK, gather.TickNoFreshData, gather.TickPrometheusError, gather.TickDockerError, gather.TickConfigError}
 }
 
-// Bounds of the series of recent kills, of announced ones and of decisions. A kill
-// that is not published is not announced, so it is not made.
+// Limits of the number of series. A kill that is not published is not announced, so it
+// is not made.
 const (
-	maxRecent  = 50
-	maxPending = 200
-	maxDecided = 2000
+	maxRecent    = 50
+	maxPending   = 200
+	maxDecided   = 2000
+	maxProtected = 2000 // series: a container can have several
 )
 
-// Metrics is the manager's registry.
+// Metrics is the registry of the manager.
 type Metrics struct {
 	Registry *prometheus.Registry
 
@@ -64,9 +55,7 @@ type Metrics struct {
 	decided   []Row
 }
 
-// NewMetrics registers everything that Descriptors lists, with the label host
-// unless that is empty: one that is held to a host is known by it, like that host's
-// exporter.
+// NewMetrics registers all Descriptors, with the label host if it is not empty.
 func NewMetrics(host string) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
 	var registry prometheus.Registerer = m.Registry
@@ -106,7 +95,11 @@ func NewMetrics(host string) *Metrics {
 	m.auditFailures = counter(nameAuditFailures).WithLabelValues()
 	m.reload = gauge(nameReload).WithLabelValues()
 	gauge(nameBuildInfo).WithLabelValues(version.Version, version.GetRevision(), runtime.Version()).Set(1)
-	registry.MustRegister(&lists{m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending]), decided: desc(d[nameDecided])},
+	registry.MustRegister(
+		&lists{
+			m: m, recent: desc(d[nameRecentKill]), protected: desc(d[nameProtected]), pending: desc(d[namePending]),
+			decided: desc(d[nameDecided]),
+		},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.dataAge.Set(math.NaN())
@@ -121,8 +114,8 @@ func desc(d Descriptor) *prometheus.Desc { return prometheus.NewDesc(d.Name, d.H
 
 func kinds() []container.Kind { return append(container.Kinds(), container.KindNone) }
 
-// Rules creates every series of each rule at 0: a counter that is born at 1
-// shows no increase. Series of rules that are gone stay.
+// Rules creates the series of each rule with value 0: a counter that begins at 1 shows
+// no increase. Series of removed rules stay.
 func (m *Metrics) Rules(names []string, budget int, dryRun bool) {
 	m.unrelieved.Reset()
 	m.stopped.Reset()
@@ -145,7 +138,7 @@ func (m *Metrics) Rules(names []string, budget int, dryRun bool) {
 	m.dryRun.Set(truth(dryRun))
 }
 
-// Reloaded notes whether the last load of the policy file was accepted.
+// Reloaded notes whether the last load of the policy file succeeded.
 func (m *Metrics) Reloaded(ok bool) { m.reload.Set(truth(ok)) }
 
 func truth(b bool) float64 {
@@ -155,14 +148,14 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// AuditFailed counts a record that could not be written.
+// AuditFailed counts an audit record that could not be written.
 func (m *Metrics) AuditFailed() { m.auditFailures.Inc() }
 
-// Tick notes one tick's end.
+// Tick takes a finished tick.
 func (m *Metrics) Tick(t Tick) {
 	m.ticks.WithLabelValues(string(t.Result)).Inc()
 	m.tickDuration.Observe(t.Duration.Seconds())
-	if t.Result == TickOK {
+	if t.Result == gather.TickOK {
 		m.lastSuccess.Set(float64(t.Time.UnixMilli()) / 1e3)
 	}
 	if t.DataKnown {
@@ -170,7 +163,7 @@ func (m *Metrics) Tick(t Tick) {
 	} else {
 		m.dataAge.Set(math.NaN())
 	}
-	if !t.Listed {
+	if !t.Decided {
 		m.mu.Lock()
 		m.decided = nil
 		m.mu.Unlock()
@@ -187,23 +180,14 @@ func (m *Metrics) Tick(t Tick) {
 		}
 	}
 	for _, kind := range kinds() {
-		for _, state := range []policy.State{policy.Running, policy.Unsteady, policy.Dying} {
+		for _, state := range []policy.State{policy.Running, policy.InTransition, policy.BeingKilled} {
 			key := [2]string{string(kind), stateName(state)}
 			m.containers.WithLabelValues(key[0], key[1]).Set(float64(counts[key]))
 		}
 	}
-	var decided []Row
-	if t.Decided {
-		rows := Describe(t, 0, false).Containers
-		decided = rows[:min(len(rows), maxDecided)]
-	}
+	decided := Describe(t, 0, false).Containers
 	m.mu.Lock()
-	m.protected, m.decided = protected, decided
-	m.mu.Unlock()
-	if !t.Decided {
-		return
-	}
-	m.mu.Lock()
+	m.protected, m.decided = protected, decided[:min(len(decided), maxDecided)]
 	m.pending = t.Plan.Pending[:min(len(t.Plan.Pending), maxPending)]
 	m.mu.Unlock()
 	m.budget.Set(float64(t.Plan.BudgetLeft))
@@ -217,7 +201,7 @@ func (m *Metrics) Tick(t Tick) {
 		}
 	}
 	for _, d := range t.Plan.Decisions {
-		m.decisions.WithLabelValues(d.Rule, string(d.Verdict), string(d.Reason)).Inc()
+		m.decisions.WithLabelValues(d.Rule, string(d.Choice), string(d.Reason)).Inc()
 	}
 }
 
@@ -225,13 +209,13 @@ func stateName(s policy.State) string {
 	switch s {
 	case policy.Running:
 		return "running"
-	case policy.Dying:
+	case policy.BeingKilled:
 		return "dying"
 	}
 	return "transitional"
 }
 
-// Killed notes one finished order.
+// Killed takes the outcome of a kill.
 func (m *Metrics) Killed(rec audit.Record) {
 	m.kills.WithLabelValues(rec.Rule, rec.Kind, string(rec.Mode), string(rec.Outcome)).Inc()
 	if rec.Outcome == audit.OutcomeDone {
@@ -240,8 +224,8 @@ func (m *Metrics) Killed(rec audit.Record) {
 	m.Remember(rec)
 }
 
-// Remember shows a kill among the recent ones without counting it, as those
-// of an earlier run are. Orders that came to nothing are no kills.
+// Remember adds a kill of an earlier run to the recent ones without counting it. Kills
+// without effect are not added.
 func (m *Metrics) Remember(rec audit.Record) {
 	switch rec.Outcome {
 	case audit.OutcomeDone, audit.OutcomeDryRun, audit.OutcomeFailed, audit.OutcomeUnknown:
@@ -250,13 +234,10 @@ func (m *Metrics) Remember(rec audit.Record) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.recent = append(m.recent, rec)
-	if over := len(m.recent) - maxRecent; over > 0 {
-		m.recent = append(m.recent[:0:0], m.recent[over:]...)
-	}
+	m.recent = latest(m.recent, rec, maxRecent)
 }
 
-// lists publishes the metrics whose series come and go.
+// lists collects the metrics whose series change.
 type lists struct {
 	m                                   *Metrics
 	recent, protected, pending, decided *prometheus.Desc
@@ -274,21 +255,34 @@ func (l *lists) Describe(ch chan<- *prometheus.Desc) {
 func (l *lists) Collect(ch chan<- prometheus.Metric) {
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
+	// A duplicate series fails the whole scrape, and duplicates can come from outside:
+	// two containers with the same short id, a repeated audit record.
+	seen := map[string]bool{}
+	send := func(d *prometheus.Desc, value float64, labels ...string) {
+		for i := range labels {
+			labels[i] = strings.ToValidUTF8(labels[i], "\uFFFD")
+		}
+		if key := d.String() + strings.Join(labels, "\xff"); !seen[key] {
+			seen[key] = true
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+		}
+	}
 	for _, r := range l.m.recent {
-		ch <- prometheus.MustNewConstMetric(l.recent, prometheus.GaugeValue, seconds(r.Time),
-			r.KillID, r.Rule, r.Kind, container.ShortID(r.Container), r.Name, string(r.Mode), string(r.Outcome))
+		send(l.recent, seconds(r.Time), r.KillID, r.Rule, r.Kind, container.ShortID(r.Container), r.Name, string(r.Mode), string(r.Outcome))
 	}
 	for _, p := range l.m.pending {
-		ch <- prometheus.MustNewConstMetric(l.pending, prometheus.GaugeValue, seconds(p.NotBefore),
-			p.Rule.Name, string(p.Container.Kind), container.ShortID(p.Container.ID), p.Container.Name)
+		send(l.pending, seconds(p.NotBefore), p.Rule.Name, string(p.Container.Kind), container.ShortID(p.Container.ID), p.Container.Name)
 	}
+	series := 0
 	for _, c := range l.m.protected {
 		for _, why := range c.Protected {
-			ch <- prometheus.MustNewConstMetric(l.protected, prometheus.GaugeValue, 1, container.ShortID(c.ID), c.Name, string(why))
+			if series++; series <= maxProtected {
+				send(l.protected, 1, container.ShortID(c.ID), c.Name, string(why))
+			}
 		}
 	}
 	for _, r := range l.m.decided {
-		ch <- prometheus.MustNewConstMetric(l.decided, prometheus.GaugeValue, 1, r.ShortID, r.Name, r.Rule, string(r.Decision), string(r.Reason))
+		send(l.decided, 1, r.ShortID, r.Name, r.Rule, string(r.Decision), string(r.Reason))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/audit"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
 )
@@ -24,9 +26,9 @@ var at = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 func exampleTick() Tick {
 	cpu, memory := 12.5, 0.2
 	kill := policy.Container{ID: strings.Repeat("a", 64), Name: "old<b>", Image: "stress", Kind: container.KindCPU, InScope: true}
-	safe := policy.Container{ID: strings.Repeat("b", 64), Name: "grafana", Protected: []policy.Why{policy.WhyMonitoring}}
+	safe := policy.Container{ID: strings.Repeat("b", 64), Name: "grafana", Protected: []policy.Protection{policy.ProtectedByMonitoring}}
 	return Tick{
-		Time: at, Duration: 20 * time.Millisecond, Result: TickOK, DataKnown: true, DataAge: time.Second, Listed: true, Decided: true,
+		Time: at, Duration: 20 * time.Millisecond, Result: gather.TickOK, DataKnown: true, DataAge: time.Second, Decided: true,
 		Containers: []policy.Container{safe, kill},
 		Plan: policy.Plan{
 			BudgetLeft: 19,
@@ -34,24 +36,28 @@ func exampleTick() Tick {
 			Victims:    []policy.Victim{{Container: kill, Rule: policy.Rule{Name: "surplus"}, Value: 60}},
 			Measured:   []policy.Measurement{{Rule: "surplus", Ratio: 0.5, ByKind: map[container.Kind]float64{container.KindCPU: 0.25}}},
 			Decisions: []policy.Decision{
-				{Rule: "surplus", Verdict: policy.Kill, Reason: policy.Chosen, Container: kill, Value: 60, Rank: 1},
-				{Rule: "surplus", Verdict: policy.Spare, Reason: policy.AlreadyGone, Container: policy.Container{ID: "cccccccccccc"}, Rank: 2},
-				{Verdict: policy.Spare, Reason: policy.NotSelected, Container: safe},
+				{Rule: "surplus", Choice: policy.Kill, Reason: policy.Chosen, Container: kill, Value: 60, Rank: 1},
+				{Rule: "surplus", Choice: policy.Spare, Reason: policy.AlreadyGone, Container: policy.Container{ID: "cccccccccccc"}, Rank: 2},
+				{Choice: policy.Spare, Reason: policy.NotSelected, Container: safe},
 			},
 		},
-		Rules: []RuleState{{Name: "surplus", Query: `up{a="<x>"}`, Mode: policy.Live, Action: "remove",
-			Relief: ReliefState{By: "count", Unrelieved: 5, StopAfter: 5, Stopped: true, ResumesAt: &at}}},
+		Rules: []RuleState{{
+			Name: "surplus", Query: `up{a="<x>"}`, Mode: policy.Live, Action: "remove",
+			Relief: ReliefState{By: "count", Unrelieved: 5, StopAfter: 5, Stopped: true, ResumesAt: &at},
+		}},
 		Usage: map[string]promql.Usage{strings.Repeat("a", 12): {Class: "high", CPUPercent: &cpu, MemoryPercent: &memory}},
 	}
 }
 
 func kill(n int) audit.Record {
-	return audit.Record{KillID: fmt.Sprint(n), Rule: "surplus", Kind: "cpu", Container: strings.Repeat("d", 64), Name: "x",
-		Mode: policy.Live, Action: "remove", Outcome: audit.OutcomeDone, Time: at, Duration: 0.2}
+	return audit.Record{
+		KillID: fmt.Sprint(n), Rule: "surplus", Kind: "cpu", Container: strings.Repeat("d", 64), Name: "x",
+		Mode: policy.Live, Action: "remove", Outcome: audit.OutcomeDone, Time: at, Duration: 0.2,
+	}
 }
 
-// What Descriptors says is what is published, with these labels and types.
-func TestDescriptorsAreWhatIsPublished(t *testing.T) {
+// The published metrics match Descriptors, with labels and types.
+func TestDescriptors(t *testing.T) {
 	m := NewMetrics("")
 	m.Rules([]string{"surplus"}, 20, false)
 	m.Tick(exampleTick())
@@ -86,7 +92,7 @@ func TestDescriptorsAreWhatIsPublished(t *testing.T) {
 	}
 }
 
-// series counts a metric's series.
+// series counts the series of a metric.
 func series(t *testing.T, m *Metrics, name string) int {
 	t.Helper()
 	families, err := m.Registry.Gather()
@@ -110,7 +116,7 @@ func TestEveryCounterStartsAtZero(t *testing.T) {
 	if got, want := series(t, m, nameDecisions), 1+2*(1+len(policy.Guards())); got != want {
 		t.Errorf("%d series of decisions, want %d", got, want)
 	}
-	// A tick with every kind of decision makes no new series.
+	// A tick with every kind of decision adds no series.
 	m.Rules([]string{"surplus"}, 20, true)
 	before := series(t, m, nameDecisions)
 	m.Tick(exampleTick())
@@ -150,7 +156,7 @@ func TestReliefIsPublished(t *testing.T) {
 	}
 }
 
-func TestDistanceFromTheLine(t *testing.T) {
+func TestDistanceFromThreshold(t *testing.T) {
 	tick := exampleTick()
 	short := strings.Repeat("b", 12)
 	row := func() (wanted, other Row) {
@@ -166,7 +172,7 @@ func TestDistanceFromTheLine(t *testing.T) {
 	if wanted, other := row(); wanted.Distance == nil || *wanted.Distance != 0 || other.Value != nil || other.Distance != nil {
 		t.Errorf("by rank: %+v, %+v", wanted, other)
 	}
-	tick.Lines = map[string]Line{"surplus": {Value: 50, Values: map[string]float64{short: 20, strings.Repeat("a", 12): 60}}}
+	tick.Thresholds = map[string]Threshold{"surplus": {Value: 50, Values: map[string]float64{short: 20, strings.Repeat("a", 12): 60}}}
 	if wanted, other := row(); *wanted.Distance != 10 || other.Value == nil || *other.Value != 20 || *other.Distance != -30 {
 		t.Errorf("by threshold: %+v, %+v", wanted, other)
 	}
@@ -188,7 +194,10 @@ func TestRecentKillsAreBounded(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	store, reload := NewStore(), error(nil)
-	s := httptest.NewServer(Handler(Site{Store: store, Metrics: NewMetrics(""), Now: func() time.Time { return at.Add(time.Minute) }, Reload: func() error { return reload }}))
+	s := httptest.NewServer(Handler(Site{
+		Store: store, Metrics: NewMetrics(""), Now: func() time.Time { return at.Add(time.Minute) },
+		Reload: func() error { return reload },
+	}))
 	defer s.Close()
 	fetch := func(method, path string) (int, string, http.Header) {
 		req, _ := http.NewRequest(method, s.URL+path, nil)
@@ -217,7 +226,10 @@ func TestPages(t *testing.T) {
 	store.Tick(exampleTick())
 	store.Killed(kill(1))
 	code, page, header := fetch("GET", "/")
-	for _, want := range []string{"stopped itself", "&#43;0 from the line", "tries once more at 12:00:00", "old&lt;b&gt;", "chosen", "12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1"} {
+	for _, want := range []string{
+		"kills nothing until a retry", "&#43;0 from the threshold", "until a retry at <time", ">12:00:00<", "old&lt;b&gt;", "chosen",
+		"12.50 %", "protected by monitoring", "up{a=&#34;&lt;x&gt;&#34;}", "1 min ago", "kill 1",
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page (%d) lacks %q", code, want)
 		}
@@ -235,7 +247,8 @@ func TestPages(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &d); err != nil {
 		t.Fatal(err)
 	}
-	if d.Tick != 1 || d.KillsPlanned != 1 || d.NotContainers != 1 || d.Containers[0].Decision != policy.Kill || d.Containers[1].Protected[0] != policy.WhyMonitoring {
+	if d.Tick != 1 || d.KillsPlanned != 1 || d.NotContainers != 1 || d.Containers[0].Decision != policy.Kill ||
+		d.Containers[1].Protected[0] != policy.ProtectedByMonitoring {
 		t.Errorf("decisions = %+v", d)
 	}
 	if _, body, _ = fetch("GET", "/api/v1/kills"); !strings.Contains(body, `"kill_id": "1"`) {
@@ -256,4 +269,43 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d", path, code)
 		}
 	}
+}
+
+// Values that are not finite do not break the documents.
+func TestNoNumbersInDocuments(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	tick := exampleTick()
+	tick.Usage = map[string]promql.Usage{strings.Repeat("a", 12): {CPUPercent: &nan, MemoryPercent: &inf}}
+	tick.Plan.Decisions[0].Value = nan
+	s := NewStore()
+	s.Tick(tick)
+	for _, path := range []string{"/api/v1/decisions", "/"} {
+		rec := httptest.NewRecorder()
+		Handler(Site{Store: s, Metrics: NewMetrics(""), Now: time.Now}).ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if rec.Code != 200 {
+			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+		}
+	}
+}
+
+// A candidate that another runtime runs is shown with it, one that is gone is not.
+func TestForeignCandidate(t *testing.T) {
+	tick := exampleTick()
+	foreign := policy.Container{ID: strings.Repeat("e", 64), Name: "web", Runtime: container.CRIO, Foreign: true}
+	tick.Plan.Decisions = append(tick.Plan.Decisions,
+		policy.Decision{Rule: "surplus", Choice: policy.Spare, Reason: policy.ForeignRuntime, Container: foreign, Value: 3, Rank: 3},
+		policy.Decision{Rule: "second", Choice: policy.Spare, Reason: policy.ForeignRuntime, Container: foreign, Value: 4, Rank: 1})
+	d := Describe(tick, 1, false)
+	if d.NotContainers != 1 || len(d.Containers) != 3 || d.InScope != 1 {
+		t.Fatalf("%+v", d)
+	}
+	for _, r := range d.Containers {
+		if r.Name == "web" {
+			if r.State != "foreign" || r.Runtime != container.CRIO || r.Reason != policy.ForeignRuntime || r.Rule != "surplus" || len(r.ByRule) != 2 {
+				t.Errorf("%+v", r)
+			}
+			return
+		}
+	}
+	t.Error("it is not shown")
 }

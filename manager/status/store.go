@@ -1,16 +1,16 @@
 package status
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/estiba/estiba/manager/audit"
 )
 
-// maxKills bounds the kills that the page shows.
+// maxKills limits the stored kills.
 const maxKills = 100
 
-// Store holds the last tick and the last kills for whoever looks. It is safe
-// for concurrent use.
+// Store holds the last tick and the last kills. It is safe for concurrent use.
 type Store struct {
 	mu     sync.Mutex
 	tick   *Tick
@@ -19,10 +19,10 @@ type Store struct {
 	dryRun bool
 }
 
-// NewStore returns a Store that has seen no tick.
+// NewStore returns an empty Store.
 func NewStore() *Store { return &Store{} }
 
-// Tick takes the last tick.
+// Tick takes a finished tick.
 func (s *Store) Tick(t Tick) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,32 +30,38 @@ func (s *Store) Tick(t Tick) {
 	s.ticks++
 }
 
-// Killed takes one finished order.
+// Killed takes the outcome of a kill.
 func (s *Store) Killed(rec audit.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kills = append(s.kills, rec)
-	if over := len(s.kills) - maxKills; over > 0 {
-		s.kills = append(s.kills[:0:0], s.kills[over:]...)
-	}
+	s.kills = latest(s.kills, rec, maxKills)
 }
 
-// SetDryRun notes that no rule can kill.
+// latest appends a record, each kill once, and drops the oldest beyond most.
+func latest(list []audit.Record, rec audit.Record, most int) []audit.Record {
+	list = append(slices.DeleteFunc(list, func(r audit.Record) bool { return r.KillID == rec.KillID }), rec)
+	if over := len(list) - most; over > 0 {
+		list = append(list[:0:0], list[over:]...)
+	}
+	return list
+}
+
+// SetDryRun sets whether no rule can kill.
 func (s *Store) SetDryRun(dry bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dryRun = dry
 }
 
-// DryRun tells whether no rule can kill.
+// DryRun reports whether no rule can kill.
 func (s *Store) DryRun() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dryRun
 }
 
-// last returns the last tick (nil before the first), how many there were, and
-// the kills, youngest first.
+// last returns the last tick (nil before the first), the number of ticks, and the
+// kills, newest first.
 func (s *Store) last() (*Tick, uint64, []audit.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

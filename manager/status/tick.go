@@ -1,36 +1,35 @@
-// Package status shows what the manager does: metrics, JSON and a page.
+// Package status publishes what the manager does: metrics, JSON and a page.
 package status
 
 import (
 	"time"
 
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
 )
 
-// Tick is one finished tick, for showing.
+// Tick is one finished tick.
 type Tick struct {
 	Time     time.Time
-	Duration time.Duration // to the decision, without the acts
-	Result   TickResult
-	Error    string // in words, when not ok
+	Duration time.Duration // to the decision, without the kills
+	Result   gather.TickResult
+	Error    string // if Result is not ok
 
 	DataKnown bool
 	DataAge   time.Duration
 
-	Listed     bool // Containers is what the Engine said
+	Decided    bool // Containers, Plan and Rules are valid
 	Containers []policy.Container
-	Decided    bool // Plan holds
 	Plan       policy.Plan
 	Rules      []RuleState
-	Usage      map[string]promql.Usage // by the label id; for showing only
-	// Lines are the thresholds of rules that have one, where somebody has asked
-	// for what lies on both sides of them.
-	Lines map[string]Line
+	Usage      map[string]promql.Usage // by label id; display only
+	// Thresholds are the thresholds of rules, if they were queried.
+	Thresholds map[string]Threshold
 }
 
-// Line is a rule's threshold and what is compared with it.
-type Line struct {
+// Threshold is a rule's threshold and the values that it is compared with.
+type Threshold struct {
 	Value  float64
 	Values map[string]float64 // by the label id
 }
@@ -38,24 +37,76 @@ type Line struct {
 // RuleState is one rule in one tick.
 type RuleState struct {
 	Name   string      `json:"name"`
-	Query  string      `json:"query"` // as it was sent, host matcher and all
+	Query  string      `json:"query"` // as sent, with the host matcher
 	Mode   policy.Mode `json:"mode"`
 	Action string      `json:"action"`
-	Error  string      `json:"error,omitempty"` // why its answer was of no use
-	// VetoError is why nobody knows whether somebody objects to the rule's kills.
+	Error  string      `json:"error,omitempty"` // why the query result was unusable
+	// VetoError is why the vetoes are unknown.
 	VetoError string      `json:"veto_error,omitempty"`
 	Relief    ReliefState `json:"relief"`
 }
 
-// ReliefState is what is known of the effect of a rule's kills.
+// ReliefState is the state of a rule's relief.
 type ReliefState struct {
-	By         string     `json:"by"`                   // count, sum or query
-	Query      string     `json:"query,omitempty"`      // of the pressure, with by query
-	Pressure   *float64   `json:"pressure,omitempty"`   // what it says now
-	Ratio      *float64   `json:"ratio"`                // of the last measurement; null before the first
-	Unrelieved int        `json:"kills_without_relief"` // in a row
-	StopAfter  int        `json:"stop_after"`           // 0 never
-	Stopped    bool       `json:"stopped"`
-	ResumesAt  *time.Time `json:"resumes_at,omitempty"` // when a stopped rule may try once more
-	Error      string     `json:"error,omitempty"`      // why the pressure is not known
+	By          string     `json:"by"`                   // count, sum or query
+	Query       string     `json:"query,omitempty"`      // the relief query, with by query
+	ReliefValue *float64   `json:"pressure,omitempty"`   // its current result
+	Ratio       *float64   `json:"ratio"`                // of the last measurement; null before the first
+	Unrelieved  int        `json:"kills_without_relief"` // consecutive
+	StopAfter   int        `json:"stop_after"`           // 0 is never
+	Stopped     bool       `json:"stopped"`
+	ResumesAt   *time.Time `json:"resumes_at,omitempty"` // time of the retry of a stopped rule
+	Error       string     `json:"error,omitempty"`      // why the relief value is unknown
+}
+
+// NewTick describes a decision. The caller adds Usage and Thresholds.
+func NewTick(p *gather.Policy, d gather.Decision) Tick {
+	t := Tick{
+		Time: d.Time, Duration: d.Duration, Result: d.Result, Error: text(d.Err), DataKnown: d.Data.Known, DataAge: d.Data.Age,
+		Containers: d.World.Containers, Decided: d.Decided, Plan: d.Plan,
+	}
+	if !d.Decided {
+		return t
+	}
+	memory := d.World.Memory.At(d.World.Now)
+	memory.Measured(d.Plan.Measured, d.World.Rules, d.World.Now)
+	for i, r := range p.Rules {
+		about := d.Rules[i]
+		t.Rules = append(t.Rules, RuleState{
+			Name: r.Config.Name, Query: r.Queries.Query.String(), Action: string(r.Config.Action), Mode: r.Policy.Mode,
+			Error: text(about.Err), VetoError: text(about.VetoErr),
+			Relief: reliefState(r, d.World.Answers[i], memory.ReliefState[r.Config.Name], about.ReliefErr),
+		})
+	}
+	return t
+}
+
+// text is the message of err, "" if it is nil.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// reliefState describes the relief state of a rule.
+func reliefState(r gather.Rule, a policy.Answer, known policy.ReliefState, err error) ReliefState {
+	relief := r.Policy.Relief
+	s := ReliefState{
+		By: string(relief.By), StopAfter: relief.StopAfter, Unrelieved: known.Unrelieved, Stopped: relief.Stopped(known), Error: text(err),
+	}
+	if q := r.Queries.Relief; q != nil {
+		s.Query = q.String()
+	}
+	if known.Measured {
+		s.Ratio = &known.Ratio
+	}
+	if a.ReliefValueKnown {
+		s.ReliefValue = &a.ReliefValue
+	}
+	if s.Stopped && relief.ResumeAfter > 0 {
+		at := known.StoppedAt.Add(relief.ResumeAfter).UTC()
+		s.ResumesAt = &at
+	}
+	return s
 }
