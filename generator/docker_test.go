@@ -22,12 +22,12 @@ import (
 	"github.com/estiba/estiba/internal/testutil"
 )
 
-// generatorUnderTest is the real program with a name, an image tag and a lock
-// of its own, so that it meets nobody else's containers.
+// generatorUnderTest is the generator with a unique name, image tag and lock file, so
+// that it never touches other containers.
 type generatorUnderTest struct {
 	program string
 	name    string
-	lock    string   // its lock file
+	lock    string   // path of the lock file
 	flags   []string // of run and once
 	docker  *dockerclient.Client
 }
@@ -49,7 +49,7 @@ func newGenerator(t *testing.T, docker *dockerclient.Client, host string) *gener
 	return g
 }
 
-// do runs the program to its end and returns its exit code and log.
+// do runs the program and returns its exit code and log.
 func (g *generatorUnderTest) do(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	cmd := exec.Command(g.program, args...)
@@ -77,10 +77,10 @@ func (g *generatorUnderTest) list(t *testing.T) []dockerclient.Container {
 	return list
 }
 
-// everything finds a seed whose batch of ten has all kinds at both levels.
-func everything(t *testing.T) (uint64, batch.Batch) {
+// completeBatch finds a seed whose batch of ten has all kinds at both levels.
+func completeBatch(t *testing.T) (uint64, batch.Batch) {
 	t.Helper()
-	for seed := uint64(0); seed < 100000; seed++ {
+	for seed := range uint64(100000) {
 		b := batch.New(batch.Seeded(seed, 0), 10)
 		seen := map[string]bool{}
 		for _, i := range b.Items {
@@ -90,11 +90,11 @@ func everything(t *testing.T) (uint64, batch.Batch) {
 			return seed, b
 		}
 	}
-	t.Fatal("no seed gives all kinds at both levels")
+	t.Fatal("no seed with all kinds at both levels")
 	return 0, batch.Batch{}
 }
 
-// limits is the part of the Engine's answer that dockerclient leaves out.
+// limits is the part of the Engine's response that dockerclient leaves out.
 type limits struct {
 	Config     struct{ User string }
 	HostConfig struct {
@@ -107,7 +107,7 @@ type limits struct {
 	}
 }
 
-// inspect asks the Engine at its usual socket.
+// inspect queries the Engine at the default socket.
 func inspect(t *testing.T, id string) limits {
 	t.Helper()
 	c := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -136,8 +136,8 @@ func TestBatchOnDocker(t *testing.T) {
 	g := newGenerator(t, docker, "")
 	ctx := context.Background()
 
-	seed, want := everything(t)
-	// The names are the seed's: those of a run before may be left.
+	seed, want := completeBatch(t)
+	// The seed determines the names, which an earlier run may have left.
 	for _, i := range want.Items {
 		docker.Remove(ctx, i.Name)
 	}
@@ -166,16 +166,16 @@ func TestBatchOnDocker(t *testing.T) {
 		if hc.NanoCpus != int64(i.Limits.CPUs*1e9) || hc.Memory != i.Limits.MemoryBytes || hc.MemorySwap != hc.Memory || hc.PidsLimit != i.Limits.PIDs ||
 			hc.NetworkMode != "none" || !hc.AutoRemove || !hc.ReadonlyRootfs || hc.Privileged || len(hc.CapAdd) != 0 ||
 			fmt.Sprint(hc.CapDrop) != "[ALL]" || fmt.Sprint(hc.SecurityOpt) != "[no-new-privileges]" || h.Config.User != "65534:65534" {
-			t.Errorf("%s: %+v, want %+v and all doors shut", i.Name, h, i.Limits)
+			t.Errorf("%s: %+v, want %+v and full isolation", i.Name, h, i.Limits)
 		}
 		full, err := docker.Inspect(ctx, c.ID)
 		if err != nil || full.PID == 0 {
-			t.Fatalf("%s does not run: %+v, %v", i.Name, full, err)
+			t.Fatalf("%s is not running: %+v, %v", i.Name, full, err)
 		}
 		pids[i.Name] = full.PID
 	}
 
-	time.Sleep(5 * time.Second) // the start is over
+	time.Sleep(5 * time.Second) // skip the cost of starting
 	before := map[string]usage.Usage{}
 	read := func(into map[string]usage.Usage) {
 		for name, pid := range pids {
@@ -196,7 +196,7 @@ func TestBatchOnDocker(t *testing.T) {
 		cpu := u.CPU.Seconds() / window.Seconds() * 100
 		t.Logf("%-26s CPU %7.4f %%, %6d kB resident, %5d calls, %9d bytes written", i.Name, cpu, u.RSS/1024, u.Calls, u.Written)
 		if i.Level == batch.Low {
-			// 0.16 % of a host of 4 GB, the smallest that is promised.
+			// 0.16 % of a host of 4 GB, the smallest supported one.
 			if cpu > 0.09 || float64(u.RSS) > 0.0016*4e9 {
 				t.Errorf("%s is not low", i.Name)
 			}
@@ -218,10 +218,10 @@ func TestBatchOnDocker(t *testing.T) {
 		}
 	}
 
-	// The cap, the lock, and cleaning up, with a container of another
-	// generator and one that was created and never started beside.
-	if code, out := g.once(t, "--max=11"); code != exitOK || len(g.list(t)) != 11 || !strings.Contains(out, "at the cap of 11") {
-		t.Errorf("once at the cap: exit %d, %d containers\n%s", code, len(g.list(t)), out)
+	// The limit, the lock, and cleaning up, next to a container of another generator
+	// and one that was never started.
+	if code, out := g.once(t, "--max=11"); code != exitOK || len(g.list(t)) != 11 || !strings.Contains(out, "max=11 skipped=9") {
+		t.Errorf("once at the limit: exit %d, %d containers\n%s", code, len(g.list(t)), out)
 	}
 	held, err := lock.Acquire(g.lock)
 	if err != nil {
@@ -237,8 +237,10 @@ func TestBatchOnDocker(t *testing.T) {
 		t.Errorf("once with names in use: exit %d, %d containers\n%s", code, len(g.list(t)), out)
 	}
 	create := func(name, generator string) string {
-		id, err := docker.Create(ctx, dockerclient.Spec{Name: name, Image: "estiba/stress:" + g.name,
-			Labels: map[string]string{container.LabelManaged: "true", container.LabelGenerator: generator}})
+		id, err := docker.Create(ctx, dockerclient.Spec{
+			Name: name, Image: "estiba/stress:" + g.name,
+			Labels: map[string]string{container.LabelManaged: "true", container.LabelGenerator: generator},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,15 +249,15 @@ func TestBatchOnDocker(t *testing.T) {
 	}
 	create(g.name+"-left", g.name)
 	other := create(g.name+"-other", g.name+"-other")
-	if code, out := g.do(t, "clean", "--name="+g.name); code != exitOK || !strings.Contains(out, "removed 12 containers") || len(g.list(t)) != 0 {
+	if code, out := g.do(t, "clean", "--name="+g.name); code != exitOK || !strings.Contains(out, "count=12") || len(g.list(t)) != 0 {
 		t.Errorf("clean: exit %d, %d left\n%s", code, len(g.list(t)), out)
 	}
 	if _, err := docker.Inspect(ctx, other); err != nil {
-		t.Errorf("clean touched another generator's container: %v", err)
+		t.Errorf("clean removed a container of another generator: %v", err)
 	}
 }
 
-func TestLifetimeEndsTheContainer(t *testing.T) {
+func TestContainerLifetime(t *testing.T) {
 	testutil.Require(t, testutil.Docker)
 	docker, err := dockerclient.New("")
 	if err != nil {
@@ -266,28 +268,28 @@ func TestLifetimeEndsTheContainer(t *testing.T) {
 	if code, out := g.once(t, "--batch=2", "--lifetime=3s"); code != exitOK || len(g.list(t)) == 0 {
 		t.Fatalf("once: exit %d, %d containers\n%s", code, len(g.list(t)), out)
 	}
-	testutil.Eventually(t, 30*time.Second, "the containers are gone by themselves", func() bool { return len(g.list(t)) == 0 })
+	testutil.Eventually(t, 30*time.Second, "the containers have exited", func() bool { return len(g.list(t)) == 0 })
 }
 
-func TestRunSurvivesTheEngine(t *testing.T) {
+func TestEngineOutage(t *testing.T) {
 	engine := testutil.StartEngine(t)
 	g := newGenerator(t, engine.Client(t), engine.Host)
 	p := testutil.StartProcess(t, "generator", append([]string{g.program, "run", "--batch=1", "--interval=1s", "--max=1000"}, g.flags...)...)
 	created := func() int { return strings.Count(p.Log(t), "created 1 container") }
 	testutil.Eventually(t, 30*time.Second, "two batches", func() bool { return created() >= 2 })
 	engine.Stop(t)
-	testutil.Eventually(t, 30*time.Second, "the generator says that the engine is away", func() bool {
-		return strings.Contains(p.Log(t), "no batch") && strings.Contains(p.Log(t), engine.Host)
+	testutil.Eventually(t, 30*time.Second, "the generator logs the outage", func() bool {
+		return strings.Contains(p.Log(t), "creating batch failed") && strings.Contains(p.Log(t), engine.Host)
 	})
 	healthy := func() bool {
 		code, _ := g.do(t, "healthcheck", "--lock-file="+g.lock, "--max-age=5s")
 		return code == exitOK
 	}
-	testutil.Eventually(t, 30*time.Second, "it is not healthy without the engine", func() bool { return !healthy() })
+	testutil.Eventually(t, 30*time.Second, "unhealthy without the engine", func() bool { return !healthy() })
 	before := created()
 	engine.Start(t)
-	testutil.Eventually(t, 30*time.Second, "a batch after the engine is back", func() bool { return created() > before })
-	testutil.Eventually(t, 30*time.Second, "it is healthy again", healthy)
+	testutil.Eventually(t, 30*time.Second, "a batch after the engine restarts", func() bool { return created() > before })
+	testutil.Eventually(t, 30*time.Second, "healthy again", healthy)
 	p.Stop(t)
 	if code, out := g.do(t, "clean", "--name="+g.name, "--docker.host="+engine.Host); code != exitOK {
 		t.Errorf("clean: exit %d\n%s", code, out)
@@ -299,6 +301,6 @@ func TestOnceWithoutAnEngine(t *testing.T) {
 	host := "unix://" + filepath.Join(t.TempDir(), "none.sock")
 	code, out := g.do(t, "once", "--docker.host="+host, "--lock-file="+filepath.Join(t.TempDir(), "lock"))
 	if code != exitFailed || !strings.Contains(out, host) || strings.Count(out, "\n") != 1 {
-		t.Errorf("exit %d, %q; want 1 and one line that names the engine", code, out)
+		t.Errorf("exit %d, %q; want 1 and one line with the engine's address", code, out)
 	}
 }

@@ -1,24 +1,22 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/common/version"
 
 	"github.com/estiba/estiba/generator/image"
 	"github.com/estiba/estiba/generator/load"
 	"github.com/estiba/estiba/generator/lock"
+	"github.com/estiba/estiba/internal/cli"
 	"github.com/estiba/estiba/internal/container"
-	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/logging"
 )
 
-// defaultName is the same on every host: a generator owns what carries its
-// name on the Engine it is pointed at.
+// defaultName is the same on every host: a generator owns the containers with its name
+// on its Docker Engine.
 const defaultName = "generator"
 
 // settings is the command line.
@@ -34,71 +32,66 @@ type settings struct {
 	Lifetime   time.Duration
 	Seed       *uint64 // nil: the system's random source
 	LockFile   string
-	MaxAge     time.Duration // of the last whole batch, for the command healthcheck
+	MaxAge     time.Duration // of the last complete batch, for the command healthcheck
 	Log        *logging.Config
 
 	Load    load.Params // of the command load
 	LoadDir string
 }
 
-// validName is what a label value and a part of a file name can be without
-// surprises.
+// validName matches names that are safe as a label value and in a file name.
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
 
-// parse reads the command line.
+// parse parses the command line.
 func parse(args []string) (settings, error) {
-	app := kingpin.New("generator", "Creates Docker containers that put a load on the host, so that there is something to manage.")
-	app.Version(version.Print("generator"))
-	app.HelpFlag.Short('h')
-	s := settings{Log: logging.Flags(app)}
-	app.Flag("docker.host", "Address of the Docker Engine.").Default(dockerclient.DefaultHost).StringVar(&s.DockerHost)
-	app.Flag("name", "Name of this generator: it counts and removes only containers with this name in the label "+container.LabelGenerator+".").
+	app := cli.New("generator", "Creates stress containers on a Docker Engine.")
+	s := settings{Log: logging.Flags(app.Application)}
+	dockerHost := app.DockerHost("")
+	app.Flag("name", "Name of this generator. It counts and removes only containers with this name in the label "+container.LabelGenerator+".").
 		Default(defaultName).StringVar(&s.Name)
 
 	var seed uint64
 	var seeded bool
 	locked := func(c *kingpin.CmdClause) {
-		c.Flag("lock-file", "File that keeps runs of one generator from overlapping, and tells when the last whole batch was made. By default /run/lock/estiba-generator-NAME.lock (in the folder for temporary files where there is no /run/lock).").
-			StringVar(&s.LockFile)
+		c.Flag("lock-file", "Lock file against overlapping runs; stores the time of the last complete batch. Default: /run/lock/estiba-generator-NAME.lock, or in the directory for temporary files if /run/lock does not exist.").
+			PlaceHolder("FILE").StringVar(&s.LockFile)
 	}
 	making := func(c *kingpin.CmdClause) {
-		c.Flag("image", "Image of the containers. "+image.Default+" (with any tag) is made from this program; every other one is pulled if it is absent, and its program stress is run.").
+		c.Flag("image", "Image of the containers. "+image.Default+" (with any tag) is built from this program; any other image is pulled if absent, and its program stress is run.").
 			Default(image.Default).StringVar(&s.Image)
-		c.Flag("batch", "How many containers a batch has.").Default("10").IntVar(&s.Batch)
-		c.Flag("max", "How many containers of this generator may live at a time.").Default("60").IntVar(&s.Max)
-		c.Flag("lifetime", "After which time a container ends by itself and is removed.").Default("10m").DurationVar(&s.Lifetime)
-		c.Flag("seed", "Number from which the batches are drawn, names included: the same one gives the same batches. Without it they are drawn from the system's random source.").
-			IsSetByUser(&seeded).Uint64Var(&seed)
+		c.Flag("batch", "Number of containers in a batch.").Default("10").IntVar(&s.Batch)
+		c.Flag("max", "Maximum number of live containers of this generator.").Default("60").IntVar(&s.Max)
+		c.Flag("lifetime", "Time after which a container exits and is removed.").Default("10m").DurationVar(&s.Lifetime)
+		c.Flag("seed", "Random seed of the batches, including names: the same seed gives the same batches. Default: the system's random source.").
+			PlaceHolder("NUMBER").IsSetByUser(&seeded).Uint64Var(&seed)
 		locked(c)
 	}
-	run := app.Command("run", "Create a batch now and one each interval, until SIGTERM or SIGINT. The containers stay: see clean.")
+	run := app.Command("run", "Create a batch now and every --interval, until SIGTERM or SIGINT. The containers stay: see clean.")
 	making(run)
-	run.Flag("interval", "Time from one batch to the next.").Default("30s").DurationVar(&s.Interval)
-	making(app.Command("once", "Create one batch and exit, as cron wants it: 0 all created, 1 some or all failed, 75 another run holds the lock."))
-	app.Command("clean", "Remove all containers of this generator, running or not, and nothing else.")
+	run.Flag("interval", "Time between batches.").Default("30s").DurationVar(&s.Interval)
+	making(app.Command("once", "Create one batch and exit, for cron. Exit status: 0 all created, 1 some or all failed, 75 another run holds the lock."))
+	app.Command("clean", "Remove all containers of this generator, running or not.")
 
-	health := app.Command("healthcheck", "Tell by the exit status whether the generator with this name or lock file makes batches.")
+	health := app.Command("healthcheck", "Check the health of the local generator (exit status 0 = healthy).")
 	locked(health)
-	health.Flag("max-age", "How long ago the last whole batch may have been made.").Default("2m").DurationVar(&s.MaxAge)
+	health.Flag("max-age", "Maximum age of the last complete batch.").Default("2m").DurationVar(&s.MaxAge)
 
-	inside := app.Command("load", "What runs inside a container.").Hidden()
+	inside := app.Command("load", "Run a load; the program of the containers.").Hidden()
 	var kind string
 	inside.Flag("kind", "Kind of the load.").Required().EnumVar(&kind, kindNames()...)
-	inside.Flag("share", "cpu: part of one core to burn.").Float64Var(&s.Load.Share)
+	inside.Flag("share", "cpu: part of one core to use.").Float64Var(&s.Load.Share)
 	inside.Flag("bytes", "ram: bytes to hold; io and disk: size of the file.").Int64Var(&s.Load.Bytes)
-	inside.Flag("rate", "Steps a second: passes over the memory, synchronous writes, blocks.").Float64Var(&s.Load.Rate)
-	inside.Flag("block", "io and disk: bytes of one operation.").Int64Var(&s.Load.Block)
-	inside.Flag("lifetime", "When to end by itself.").Required().DurationVar(&s.Lifetime)
-	inside.Flag("dir", "io and disk: folder for the file.").Default(image.DataDir).StringVar(&s.LoadDir)
+	inside.Flag("rate", "Steps per second: passes over the memory, synchronous writes, blocks.").Float64Var(&s.Load.Rate)
+	inside.Flag("block", "io and disk: size of one operation in bytes.").Int64Var(&s.Load.Block)
+	inside.Flag("lifetime", "Time after which the load exits.").Required().DurationVar(&s.Lifetime)
+	inside.Flag("dir", "io and disk: directory for the file.").Default(image.DataDir).StringVar(&s.LoadDir)
 
-	if len(args) == 0 {
-		return settings{}, errors.New("no command: run, once, clean or healthcheck; try --help")
-	}
+	app.Heeds(health, "name")
 	command, err := app.Parse(args)
 	if err != nil {
-		return settings{}, fmt.Errorf("%w, try --help", err)
+		return settings{}, err
 	}
-	s.Command = command
+	s.Command, s.DockerHost = command, *dockerHost
 	s.Load.Kind = container.Kind(kind)
 	if seeded {
 		s.Seed = &seed
@@ -111,35 +104,35 @@ func parse(args []string) (settings, error) {
 
 func (s settings) validate() error {
 	if !validName.MatchString(s.Name) {
-		return fmt.Errorf("--name=%q: want 1 to 64 of a-z A-Z 0-9 _ . -, the first a letter or digit", s.Name)
+		return fmt.Errorf("--name=%q: expected 1 to 64 of a-z A-Z 0-9 _ . -, starting with a letter or digit", s.Name)
 	}
 	switch s.Command {
 	case "clean":
 		return nil
 	case "healthcheck":
 		if s.MaxAge < time.Second {
-			return fmt.Errorf("--max-age=%s is shorter than a second", s.MaxAge)
+			return fmt.Errorf("--max-age=%s: must be at least 1s", s.MaxAge)
 		}
 		return nil
 	case "load":
 		if s.Lifetime <= 0 {
-			return fmt.Errorf("--lifetime=%s is not positive", s.Lifetime)
+			return fmt.Errorf("--lifetime=%s: must be positive", s.Lifetime)
 		}
 		return s.Load.Validate()
 	case "run":
 		if s.Interval < time.Second {
-			return fmt.Errorf("--interval=%s is shorter than a second", s.Interval)
+			return fmt.Errorf("--interval=%s: must be at least 1s", s.Interval)
 		}
 	}
 	switch {
 	case s.Image == "":
-		return fmt.Errorf("--image is empty")
+		return fmt.Errorf("--image: must not be empty")
 	case s.Batch < 1:
-		return fmt.Errorf("--batch=%d is less than 1", s.Batch)
+		return fmt.Errorf("--batch=%d: must be at least 1", s.Batch)
 	case s.Max < 1:
-		return fmt.Errorf("--max=%d is less than 1", s.Max)
+		return fmt.Errorf("--max=%d: must be at least 1", s.Max)
 	case s.Lifetime < time.Second:
-		return fmt.Errorf("--lifetime=%s is shorter than a second", s.Lifetime)
+		return fmt.Errorf("--lifetime=%s: must be at least 1s", s.Lifetime)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Command generator creates stress containers, so that there is something to
-// manage. README.md says what they are.
+// Command generator creates stress containers for demonstrations and tests. README.md
+// describes them.
 package main
 
 import (
@@ -13,13 +13,13 @@ import (
 
 	"github.com/go-kit/log/level"
 
-	"github.com/estiba/estiba/generator/herd"
+	"github.com/estiba/estiba/generator/fleet"
 	"github.com/estiba/estiba/generator/load"
 	"github.com/estiba/estiba/generator/lock"
 	"github.com/estiba/estiba/internal/logging"
 )
 
-// Exit codes. exitLocked is EX_TEMPFAIL of sysexits.h: try again later.
+// Exit codes. exitLocked is EX_TEMPFAIL of sysexits.h.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -70,18 +70,18 @@ func execute(ctx context.Context, args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, lock.ErrHeld):
-		level.Warn(logger).Log("msg", "nothing done: this generator is already running", "err", err)
+		level.Warn(logger).Log("msg", "generator is already running", "err", err)
 		return exitLocked
-	case errors.Is(err, herd.ErrPartial):
-		level.Error(logger).Log("msg", "not all was done", "err", err)
+	case errors.Is(err, fleet.ErrPartial):
+		level.Error(logger).Log("msg", s.Command+" incomplete", "err", err)
 		return exitFailed
 	}
 	level.Error(logger).Log("msg", s.Command+" failed", "err", err)
 	return exitFailed
 }
 
-// runLoad is the container's program. It ends at the signal even while a step
-// still waits for storage.
+// runLoad is the program of a container. It exits on a signal even while a step waits
+// for storage.
 func runLoad(ctx context.Context, s settings) int {
 	ctx, cancel := context.WithTimeout(ctx, s.Lifetime)
 	defer cancel()

@@ -25,8 +25,10 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	s, err := parse([]string{"once", "--docker.host=tcp://127.0.0.1:1", "--image=x/y", "--batch=3", "--max=4", "--lifetime=20s", "--seed=0",
-		"--name=n", "--lock-file=/l", "--log.level=debug", "--log.format=json"})
+	s, err := parse([]string{
+		"once", "--docker.host=tcp://127.0.0.1:1", "--image=x/y", "--batch=3", "--max=4", "--lifetime=20s", "--seed=0",
+		"--name=n", "--lock-file=/l", "--log.level=debug", "--log.format=json",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +38,9 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-func TestMistakesOnTheCommandLine(t *testing.T) {
+func TestInvalidCommandLines(t *testing.T) {
 	for _, line := range []string{
-		"", "walk", "run --batch=0", "run --max=0", "run --lifetime=0s", "run --lifetime=10ms", "run --interval=0s", "once --interval=30s",
+		"walk", "run --batch=0", "run --max=0", "run --lifetime=0s", "run --lifetime=10ms", "run --interval=0s", "once --interval=30s",
 		"run --name=", "run --name=a/b", "run --name=../x", "once --image=", "once --seed=-1", "once --seed=x", "once --log.level=loud", "clean extra",
 		"healthcheck --max-age=0s", "healthcheck --batch=1",
 		"load --kind=gpu --lifetime=1m", "load --kind=cpu --share=0.1", "load --kind=cpu --lifetime=1m", "load --kind=cpu --share=0.1 --lifetime=0s",
@@ -64,9 +66,9 @@ func TestHealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Release()
-	check("no batch was made yet")
+	check("no batch created yet")
 	for age, want := range map[time.Duration]string{
-		0: "", 2 * time.Minute: "", 2*time.Minute + time.Second: "made 2m1s ago, more than 2m0s",
+		0: "", 2 * time.Minute: "", 2*time.Minute + time.Second: "created 2m1s ago, more than 2m0s",
 		-time.Hour: "", // the clock was set back
 	} {
 		if err := held.Mark(now.Add(-age)); err != nil {
@@ -76,7 +78,7 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// What a batch tells the container to do is what the container understands.
+// The container parses the flags of a batch to the same parameters.
 func TestLoadFlagsRoundTrip(t *testing.T) {
 	for _, i := range batch.New(batch.Seeded(7, 0), 200).Items {
 		s, err := parse(append(append([]string{"load"}, i.Params.Args()...), "--lifetime=1m30s", "--dir=/d"))
@@ -84,12 +86,12 @@ func TestLoadFlagsRoundTrip(t *testing.T) {
 			t.Fatalf("%v: %v", i.Params.Args(), err)
 		}
 		if s.Load != i.Params || s.Lifetime != 90*time.Second || s.LoadDir != "/d" {
-			t.Fatalf("%+v came back as %+v", i.Params, s)
+			t.Fatalf("%+v parsed as %+v", i.Params, s)
 		}
 	}
 }
 
-// The crontab starts the program every 30 s with flags that it has.
+// The crontab starts the generator every 30 s with valid flags.
 func TestCrontab(t *testing.T) {
 	data, err := os.ReadFile("crontab")
 	if err != nil {
@@ -102,7 +104,7 @@ func TestCrontab(t *testing.T) {
 		}
 		command, ok := strings.CutPrefix(line, "* * * * * ")
 		if !ok {
-			t.Fatalf("line %q is not for every minute", line)
+			t.Fatalf("line %q does not run every minute", line)
 		}
 		before, call, ok := strings.Cut(command, "generator ")
 		if !ok {
@@ -115,15 +117,15 @@ func TestCrontab(t *testing.T) {
 			t.Fatalf("line %q: %v", line, err)
 		}
 		if s.Command != "once" || s.Batch != 10 {
-			t.Errorf("line %q makes %+v", line, s)
+			t.Errorf("line %q parsed as %+v", line, s)
 		}
 	}
 	if want := []string{"", "sleep 30; "}; !reflect.DeepEqual(delays, want) {
-		t.Errorf("before the program: %q, want %q", delays, want)
+		t.Errorf("delays %q, want %q", delays, want)
 	}
 }
 
-func TestWhichImageIsOwn(t *testing.T) {
+func TestIsOwn(t *testing.T) {
 	for ref, want := range map[string]bool{
 		"estiba/stress": true, "estiba/stress:x": true, "containerstack/alpine-stress": false, "estiba/stress2": false, "other/estiba/stress": false,
 	} {

@@ -1,5 +1,5 @@
-// Package batch decides what a batch of stress containers is. It is pure: the
-// same random numbers give the same batch.
+// Package batch draws batches of stress containers. The same random numbers give the
+// same batch.
 package batch
 
 import (
@@ -9,16 +9,16 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// Level is how heavy a container is.
+// Level is the load of a container.
 type Level string
 
-// The levels, as they stand in the label estiba.load.
+// Values of the label estiba.load.
 const (
-	High Level = "high" // over a threshold of the class, on every host
-	Low  Level = "low"  // under both thresholds, on hosts from 4 GB up
+	High Level = "high" // above a class threshold, on every host
+	Low  Level = "low"  // below both class thresholds, on hosts with 4 GB or more
 )
 
-// Levels returns both levels in their fixed order.
+// Levels returns both levels in a fixed order.
 func Levels() []Level { return []Level{High, Low} }
 
 // Item is one container of a batch.
@@ -29,14 +29,14 @@ type Item struct {
 	Limits Limits
 }
 
-// Batch is what is created at one time.
+// Batch is a set of containers that is created together.
 type Batch struct {
 	ID    string // random, in the label estiba.batch
 	Items []Item
 }
 
-// New draws a batch of n containers. Each kind and each level is as probable
-// as the others, independently.
+// New draws a batch of n containers. Kind and level are independent and uniformly
+// distributed.
 func New(r *rand.Rand, n int) Batch {
 	b := Batch{ID: word(r, idLength)}
 	kinds, levels := container.Kinds(), Levels()
@@ -53,7 +53,7 @@ func New(r *rand.Rand, n int) Batch {
 	return b
 }
 
-// draw chooses how heavy a container of this kind and level is.
+// draw chooses the parameters of a container of this kind and level.
 func draw(r *rand.Rand, kind container.Kind, level Level) Item {
 	p := parameters(r, kind, level)
 	return Item{Level: level, Params: p, Limits: limits(p)}

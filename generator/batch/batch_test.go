@@ -14,7 +14,7 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// dockerName is what the Engine accepts as a container's name.
+// dockerName matches the names that the Engine accepts.
 var dockerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 func TestBatchProperties(t *testing.T) {
@@ -23,7 +23,7 @@ func TestBatchProperties(t *testing.T) {
 		n := rapid.IntRange(1, 60).Draw(t, "n")
 		b := New(Seeded(seed, number), n)
 		if again := New(Seeded(seed, number), n); !reflect.DeepEqual(b, again) {
-			t.Fatalf("the same seed gave\n%+v and\n%+v", b, again)
+			t.Fatalf("same seed, different batches:\n%+v\n%+v", b, again)
 		}
 		if len(b.Items) != n || b.ID == "" {
 			t.Fatalf("%d containers and id %q, want %d", len(b.Items), b.ID, n)
@@ -31,11 +31,11 @@ func TestBatchProperties(t *testing.T) {
 		names := map[string]bool{}
 		for _, i := range b.Items {
 			if names[i.Name] || !dockerName.MatchString(i.Name) || len(i.Name) > 64 {
-				t.Fatalf("name %q is taken or none for Docker", i.Name)
+				t.Fatalf("name %q is duplicate or invalid", i.Name)
 			}
 			names[i.Name] = true
 			if !strings.HasPrefix(i.Name, string(i.Params.Kind)+"-"+string(i.Level)+"-") {
-				t.Fatalf("name %q of a %s %s", i.Name, i.Params.Kind, i.Level)
+				t.Fatalf("name %q for %s %s", i.Name, i.Params.Kind, i.Level)
 			}
 			if err := i.Params.Validate(); err != nil {
 				t.Fatal(err)
@@ -45,8 +45,8 @@ func TestBatchProperties(t *testing.T) {
 	})
 }
 
-// checkLimits: every limit is there, leaves the work room, and is not more
-// than a small host of two cores bears sixty times over.
+// checkLimits checks that every limit is set, leaves room for the work, and is small
+// enough for sixty containers on a host with two cores.
 func checkLimits(t *rapid.T, i Item) {
 	l := i.Limits
 	if l.CPUs < i.Params.Share*1.2 || l.CPUs < minCPUs || l.CPUs > 0.35 {
@@ -64,21 +64,21 @@ func checkLimits(t *rapid.T, i Item) {
 	}
 }
 
-// stuck gives the same number for a while, as no real source does.
-type stuck struct {
+// repeating is a random source that repeats a number a few times.
+type repeating struct {
 	left int
 	then rand.Source
 }
 
-func (s *stuck) Uint64() uint64 {
+func (s *repeating) Uint64() uint64 {
 	if s.left--; s.left >= 0 {
 		return 0x123456789abcdef1
 	}
 	return s.then.Uint64()
 }
 
-func TestNamesAreUniqueWhateverTheSource(t *testing.T) {
-	b := New(rand.New(&stuck{left: 100, then: rand.NewPCG(1, 1)}), 10)
+func TestNamesAreUnique(t *testing.T) {
+	b := New(rand.New(&repeating{left: 100, then: rand.NewPCG(1, 1)}), 10)
 	names := map[string]bool{}
 	for _, i := range b.Items {
 		names[i.Name] = true
@@ -138,7 +138,7 @@ func TestSeedsAndBatchesDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if other, ok := seen[string(b)]; ok {
-			t.Errorf("%s is the batch of %s", what, other)
+			t.Errorf("same batch for %s and %s", what, other)
 		}
 		seen[string(b)] = what
 	}
@@ -149,7 +149,7 @@ func TestSeedsAndBatchesDiffer(t *testing.T) {
 	add("the system again", System())
 }
 
-// What a seed gives is a promise to those who wrote the seed down.
+// Users rely on a seed to give the same batches in later releases.
 func TestSeedIsStable(t *testing.T) {
 	b := New(Seeded(2026, 0), 2)
 	got := []string{b.ID, b.Items[0].Name, b.Items[1].Name}

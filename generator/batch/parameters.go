@@ -13,14 +13,13 @@ const (
 	mib = 1 << 20
 )
 
-// parameters chooses the work. High loads differ from each other, so that
-// there is something to rank; low ones do a little of their kind's work every
-// ten seconds. README.md has the table.
+// parameters chooses the work. High loads differ from each other, so that they can be
+// ranked; low ones work a little every ten seconds. README.md has the table.
 //
-// High cpu is a tenth to a fifth of a core: of 60 containers, seven or eight
-// are high cpu, which is a good core in all. The passes of high ram cost a quarter
-// of a percent of a fast core, more of a slow one: on a host with so much memory
-// that 64 MiB are less than 0.16 % of it, that still makes it high.
+// High cpu is a tenth to a fifth of a core: of 60 containers seven or eight are high
+// cpu, about one core in total. The passes of high ram use a quarter of a percent of a
+// fast core, more of a slow one, so it is high even on a host where 64 MiB are less than
+// 0.16 % of the memory.
 func parameters(r *rand.Rand, kind container.Kind, level Level) load.Params {
 	p := load.Params{Kind: kind}
 	high := level == High
@@ -49,7 +48,7 @@ func parameters(r *rand.Rand, kind container.Kind, level Level) load.Params {
 	return p
 }
 
-// Limits are what a container may use at most, whatever it does.
+// Limits are the resource limits of a container.
 type Limits struct {
 	CPUs        float64 // 0.25 = a quarter of a core
 	MemoryBytes int64
@@ -57,18 +56,16 @@ type Limits struct {
 }
 
 const (
-	// minCPUs leaves room to start: under less, the container's start itself
-	// takes seconds.
+	// minCPUs leaves room to start: with less, starting takes seconds.
 	minCPUs = 0.2
-	// programBytes is for the program beside its data: its pages, its file in
-	// the page cache, the kernel's memory for it.
+	// programBytes is for the program without its data: its pages, its file in the
+	// page cache, kernel memory.
 	programBytes = 32 * mib
-	// maxPIDs bounds threads too; the loads have six or so.
+	// maxPIDs also bounds threads; the loads have about six.
 	maxPIDs = 32
 )
 
-// limits leaves the work room, so that a load which behaves is not throttled,
-// and no more.
+// limits are just large enough not to throttle the load.
 func limits(p load.Params) Limits {
 	l := Limits{
 		CPUs:        math.Max(minCPUs, math.Round(p.Share*150)/100),
@@ -81,5 +78,5 @@ func limits(p load.Params) Limits {
 	return l
 }
 
-// between draws from lo to hi, both included.
+// between draws from lo to hi, inclusive.
 func between(r *rand.Rand, lo, hi int64) int64 { return lo + r.Int64N(hi-lo+1) }

@@ -8,7 +8,7 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// System draws from the system's random source.
+// System returns the system's random source.
 func System() *rand.Rand { return rand.New(systemSource{}) }
 
 type systemSource struct{}
@@ -19,7 +19,7 @@ func (systemSource) Uint64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// Seeded draws the batch number n (from 0) of a seed: always the same one.
+// Seeded returns the random source for batch n (from 0) of a seed.
 func Seeded(seed uint64, n int) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, uint64(n)))
 }
@@ -39,7 +39,7 @@ func word(r *rand.Rand, n int) string {
 	return string(b)
 }
 
-// name says what the container is and sets it apart by 50 random bits.
+// name is kind, level and 50 random bits.
 func name(r *rand.Rand, kind container.Kind, level Level) string {
 	return string(kind) + "-" + string(level) + "-" + word(r, nameLength)
 }

@@ -1,5 +1,5 @@
-// Package image makes the image of the stress containers out of the program
-// that is running, so that no registry is needed.
+// Package image builds the image of the stress containers from the running program, so
+// that no registry is needed.
 package image
 
 import (
@@ -15,22 +15,22 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// Default is the image that is made here; every other one is pulled.
+// Default is the image that Build makes; any other one is pulled.
 const Default = "estiba/stress"
 
-// DataDir is the writable folder in the image, owned by its user: the mount
-// point of an anonymous volume, which takes the owner over.
+// DataDir is the writable directory of the image, owned by its user. It is the mount
+// point of an anonymous volume, which inherits the owner.
 const DataDir = "/data"
 
-// labelContent holds the hash of what an image was made of. It is not in the
-// namespace "estiba.": containers inherit their image's labels, and an unknown
-// key there is reported as a spelling mistake.
+// labelContent is the label with the hash of the image's content. It is not in the
+// namespace "estiba.", because containers inherit image labels and unknown keys there
+// are reported as misspelt.
 const labelContent = "io.github.estiba.stress.content"
 
-// user runs the loads: nobody, with no rights anywhere.
+// user is the uid of the loads: nobody.
 const user = 65534
 
-// Engine is what Ensure needs of a Docker Engine.
+// Engine is the part of a Docker Engine that Build and Pull use.
 type Engine interface {
 	Image(ctx context.Context, ref string) (dockerclient.Image, error)
 	ImportImage(ctx context.Context, tar io.Reader, ref string, changes []string) error
@@ -38,10 +38,10 @@ type Engine interface {
 	RemoveImage(ctx context.Context, ref string) error
 }
 
-// Build makes sure that ref is an image made of the static program at path,
-// and tells whether it had to be made. An older one under that name is
-// replaced; containers that run from it are not disturbed.
-func Build(ctx context.Context, e Engine, ref, path string) (made bool, err error) {
+// Build ensures that ref is an image of the static program at path, and reports whether
+// it had to be built. It replaces an older image of that name; running containers are
+// not affected.
+func Build(ctx context.Context, e Engine, ref, path string) (built bool, err error) {
 	old, err := e.Image(ctx, ref)
 	exists := err == nil
 	if err != nil && !dockerclient.IsNotFound(err) {
@@ -49,31 +49,31 @@ func Build(ctx context.Context, e Engine, ref, path string) (made bool, err erro
 	}
 	program, err := os.ReadFile(path)
 	if err != nil {
-		return false, fmt.Errorf("reading the program for the image %s: %w", ref, err)
+		return false, fmt.Errorf("image %s: reading the program: %w", ref, err)
 	}
 	layer, err := layerOf(program)
 	if err != nil {
-		return false, fmt.Errorf("packing the image %s: %w", ref, err)
+		return false, fmt.Errorf("image %s: creating the layer: %w", ref, err)
 	}
 	content := contentOf(layer)
 	if exists && old.Labels[labelContent] == content {
 		return false, nil
 	}
 	if err := checkStatic(program); err != nil {
-		return false, fmt.Errorf("making the image %s: %w", ref, err)
+		return false, fmt.Errorf("image %s: %w", ref, err)
 	}
 	if err := e.ImportImage(ctx, bytes.NewReader(layer), ref, append(config(), "LABEL "+labelContent+"="+content)); err != nil {
 		return false, err
 	}
 	if exists && old.Labels[labelContent] != "" {
-		// Ours and nameless now. Refused while a container runs from it: then
-		// it stays until the next `docker image prune`.
+		// Our previous image, now untagged. The Engine refuses while a container
+		// uses it: then it stays until `docker image prune`.
 		_ = e.RemoveImage(ctx, old.ID)
 	}
 	return true, nil
 }
 
-// Pull makes sure that ref is there, and tells whether it had to be fetched.
+// Pull ensures that the image ref exists, and reports whether it had to be pulled.
 func Pull(ctx context.Context, e Engine, ref string) (pulled bool, err error) {
 	if _, err := e.Image(ctx, ref); err == nil {
 		return false, nil
@@ -81,12 +81,12 @@ func Pull(ctx context.Context, e Engine, ref string) (pulled bool, err error) {
 		return false, err
 	}
 	if err := e.PullImage(ctx, ref); err != nil {
-		return false, fmt.Errorf("the image %s is not on this host and no registry gave it (load it with `docker load`, or use --image=%s, which needs none): %w", ref, Default, err)
+		return false, fmt.Errorf("image %s not available (load it with `docker load`, or use --image=%s, which needs no registry): %w", ref, Default, err)
 	}
 	return true, nil
 }
 
-// config is the image's configuration as Dockerfile lines.
+// config returns the image's configuration as Dockerfile lines.
 func config() []string {
 	return []string{
 		`ENTRYPOINT ["/stress", "load"]`,
@@ -95,7 +95,7 @@ func config() []string {
 	}
 }
 
-// contentOf hashes everything that makes the image what it is.
+// contentOf returns the hash of layer and configuration.
 func contentOf(layer []byte) string {
 	h := sha256.New()
 	h.Write(layer)
@@ -105,8 +105,7 @@ func contentOf(layer []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// layerOf packs the program and the data folder; the same program gives the
-// same bytes.
+// layerOf returns a tar of the program and the data directory; it is reproducible.
 func layerOf(program []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)

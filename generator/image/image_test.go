@@ -43,9 +43,9 @@ func TestImageIsRebuiltOnlyWhenTheProgramDiffers(t *testing.T) {
 	}
 	first := build(program, true)
 	if again := build(program, false); again.ID != first.ID {
-		t.Errorf("the same program gave another image")
+		t.Errorf("different image for the same program")
 	}
-	// Containers inherit these labels: none may look like a misspelt one.
+	// Containers inherit these labels, so none may look misspelt.
 	if l := container.ParseLabels(first.Labels); len(first.Labels) != 1 || l.Errors != nil {
 		t.Errorf("labels %v, errors %v", first.Labels, l.Errors)
 	}
@@ -59,47 +59,47 @@ func TestImageIsRebuiltOnlyWhenTheProgramDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if second := build(changed, true); second.ID == first.ID {
-		t.Error("another program gave the same image")
+		t.Error("same image for a different program")
 	}
 	if _, err := c.Image(ctx, first.ID); !dockerclient.IsNotFound(err) {
-		t.Errorf("the image before is still there: %v", err)
+		t.Errorf("previous image not removed: %v", err)
 	}
 }
 
-// nowhere has no images and no registry.
-type nowhere struct{ image.Engine }
+// emptyEngine has no images and cannot reach a registry.
+type emptyEngine struct{ image.Engine }
 
 type notFound struct{ error }
 
 func (notFound) NotFound() {}
 
-func (nowhere) Image(context.Context, string) (dockerclient.Image, error) {
+func (emptyEngine) Image(context.Context, string) (dockerclient.Image, error) {
 	return dockerclient.Image{}, fmt.Errorf("no image: %w", notFound{errors.New("no such image")})
 }
 
-func (nowhere) PullImage(context.Context, string) error {
+func (emptyEngine) PullImage(context.Context, string) error {
 	return errors.New("dial tcp: lookup registry: no such host")
 }
 
-func TestDynamicProgramIsRefused(t *testing.T) {
-	_, err := image.Build(context.Background(), nowhere{}, "estiba/stress", "/bin/sh")
+func TestDynamicProgram(t *testing.T) {
+	_, err := image.Build(context.Background(), emptyEngine{}, "estiba/stress", "/bin/sh")
 	if !errors.Is(err, image.ErrDynamic) {
 		t.Errorf("Build = %v, want ErrDynamic", err)
 	}
-	_, err = image.Build(context.Background(), nowhere{}, "estiba/stress", "image_test.go")
+	_, err = image.Build(context.Background(), emptyEngine{}, "estiba/stress", "image_test.go")
 	if err == nil || errors.Is(err, image.ErrDynamic) {
-		t.Errorf("Build of a text = %v, want an error of its own", err)
+		t.Errorf("Build of a text file = %v, want another error", err)
 	}
 }
 
-func TestPullWithoutARegistryExplains(t *testing.T) {
-	_, err := image.Pull(context.Background(), nowhere{}, "containerstack/alpine-stress")
+func TestPullWithoutRegistry(t *testing.T) {
+	_, err := image.Pull(context.Background(), emptyEngine{}, "containerstack/alpine-stress")
 	if err == nil {
 		t.Fatal("Pull succeeded")
 	}
 	for _, want := range []string{"containerstack/alpine-stress", "docker load", image.Default, "no such host"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q does not say %q", err, want)
+			t.Errorf("%q lacks %q", err, want)
 		}
 	}
 }

@@ -7,12 +7,11 @@ import (
 	"fmt"
 )
 
-// ErrDynamic says that a program needs shared libraries, which an image of
-// nothing but the program does not have.
-var ErrDynamic = errors.New("this program is linked dynamically and cannot run in an image of its own: build it with CGO_ENABLED=0 (and without -race)")
+// ErrDynamic means that a program needs shared libraries, which the image lacks.
+var ErrDynamic = errors.New("the program is dynamically linked and cannot run in a scratch image: build it with CGO_ENABLED=0 (and without -race)")
 
-// checkStatic refuses a program that is no ELF file or names an interpreter
-// (PT_INTERP, elf(5)).
+// checkStatic returns an error for a program that is not an ELF file or has an
+// interpreter (PT_INTERP, elf(5)).
 func checkStatic(program []byte) error {
 	f, err := elf.NewFile(bytes.NewReader(program))
 	if err != nil {

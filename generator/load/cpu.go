@@ -10,21 +10,20 @@ import (
 )
 
 const (
-	cpuPeriod   = 100 * time.Millisecond // as long as the kernel's own CPU limit period
-	cpuMinBurst = 2 * time.Millisecond   // shorter bursts would be mostly waking up
+	cpuPeriod   = 100 * time.Millisecond // the kernel's period for CPU limits
+	cpuMinBurst = 2 * time.Millisecond   // shorter bursts would be mostly wake-up cost
 )
 
 // runCPU burns its share of a core in bursts: at least cpuMinBurst long, at
 // least cpuPeriod apart.
-func runCPU(ctx context.Context, p Params, q *quiet) error {
-	// The burst is measured on the clock of the thread, so that it is as long
-	// on a busy host: another thread would have another clock.
+func runCPU(ctx context.Context, p Params, code *codePages) error {
+	// The thread's CPU clock measures the burst, so that it is as long on a busy host.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	burst := max(time.Duration(p.Share*float64(cpuPeriod)), cpuMinBurst)
 	period := time.Duration(float64(burst) / p.Share)
 	x := uint64(88172645463325252)
-	return every(ctx, period, q, func() error {
+	return every(ctx, period, code, func() error {
 		begin, err := threadTime()
 		if err != nil {
 			return err

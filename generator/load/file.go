@@ -7,12 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch makes a file in dir that has no name any more, so that its space is
-// free as soon as the process ends.
+// scratch creates an unlinked file in dir: its space is freed when the process exits.
 func scratch(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "load-")
 	if err != nil {
-		return nil, fmt.Errorf("making a file in %s: %w", dir, err)
+		return nil, fmt.Errorf("creating a file in %s: %w", dir, err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
@@ -21,12 +20,11 @@ func scratch(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// buffer is memory that is aligned as O_DIRECT wants it, filled with bytes
-// that do not compress to nothing.
+// buffer returns memory aligned for O_DIRECT, filled with incompressible bytes.
 func buffer(size int64) ([]byte, error) {
 	b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
-		return nil, fmt.Errorf("taking a buffer of %d bytes: %w", size, err)
+		return nil, fmt.Errorf("allocating a buffer of %d bytes: %w", size, err)
 	}
 	x := uint32(2463534242)
 	for i := range b {

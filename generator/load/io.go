@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runIO writes a small block, waits until storage has it, and reads it back,
-// Rate times a second: many operations, few bytes.
-func runIO(ctx context.Context, p Params, q *quiet, dir string) error {
+// runIO writes a small block, syncs it to storage and reads it back, Rate times a
+// second: many operations, few bytes.
+func runIO(ctx context.Context, p Params, code *codePages, dir string) error {
 	f, err := scratch(dir)
 	if err != nil {
 		return fmt.Errorf("load io: %w", err)
@@ -20,8 +20,8 @@ func runIO(ctx context.Context, p Params, q *quiet, dir string) error {
 		return fmt.Errorf("load io: %w", err)
 	}
 	defer unix.Munmap(block)
-	// Written once as a whole: from then on a block is overwritten in place
-	// and fdatasync(2) has only it to write, no new extent of the file.
+	// Filled once, so that blocks are then overwritten in place and fdatasync(2) never
+	// has to write a new extent.
 	blocks := p.Bytes / p.Block
 	for n := range blocks {
 		if _, err := f.WriteAt(block, n*p.Block); err != nil {
@@ -32,7 +32,7 @@ func runIO(ctx context.Context, p Params, q *quiet, dir string) error {
 		return fmt.Errorf("load io: filling the file: %w", err)
 	}
 	step := int64(0)
-	return every(ctx, perSecond(p.Rate), q, func() error {
+	return every(ctx, perSecond(p.Rate), code, func() error {
 		at := step % blocks * p.Block
 		step++
 		block[0] = byte(step)

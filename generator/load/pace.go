@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// quietPause is the pause from which on a load gives its code pages back: a
-// load that works more often would only fault them in again.
-const quietPause = 2 * time.Second
+// dropPause is the shortest pause for which a load drops its code pages. A load that
+// works more often would fault them in again at once.
+const dropPause = 2 * time.Second
 
-// every calls step each period until ctx ends or step fails. A step that
-// comes late is not made up for: a slow disk makes a load slower, never a
-// burst afterwards.
-func every(ctx context.Context, period time.Duration, q *quiet, step func() error) error {
+// every calls step each period until ctx ends or step fails. It does not make up for
+// late steps, so a slow disk never causes a burst afterwards.
+func every(ctx context.Context, period time.Duration, code *codePages, step func() error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := time.Now()
@@ -31,8 +30,8 @@ func every(ctx context.Context, period time.Duration, q *quiet, step func() erro
 			next = now
 		}
 		pause := next.Sub(now)
-		if pause >= quietPause {
-			q.giveBack()
+		if pause >= dropPause {
+			code.drop()
 		}
 		timer.Reset(pause)
 	}

@@ -1,5 +1,5 @@
-// Package load is the work that a stress container does: four kinds, each
-// real and distinct, each as heavy as its parameters say.
+// Package load does the work of a stress container: four kinds, each as heavy as its
+// parameters.
 package load
 
 import (
@@ -9,33 +9,32 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// Params says what a load does. Which fields count depends on the kind; the
-// others are zero.
+// Params are the parameters of a load. The fields that its kind does not use are zero.
 type Params struct {
 	Kind container.Kind
-	// Share is the part of one core that cpu burns: 0.15 is 15 % of a core.
+	// Share is the part of one core that cpu uses: 0.15 is 15 % of a core.
 	Share float64
-	// Bytes is what ram holds, and the size of the file of io and disk.
+	// Bytes is the memory of ram, and the size of the file of io and disk.
 	Bytes int64
-	// Rate is steps a second: passes over the memory (ram), synchronous
+	// Rate is steps per second: passes over the memory (ram), synchronous
 	// writes (io), blocks written and read back (disk).
 	Rate float64
-	// Block is the bytes of one operation of io and disk.
+	// Block is the size of one operation of io and disk, in bytes.
 	Block int64
 }
 
-// directAlign is what O_DIRECT wants of offsets, lengths and buffers: the
-// block size of the file system at most (open(2)).
+// directAlign is the alignment for O_DIRECT of offsets, lengths and buffers: at least
+// the block size of the file system (open(2)).
 const directAlign = 4096
 
-// maxBytes bounds memory and files, against a slip of the finger.
+// maxBytes bounds memory and files, in case of a typing error.
 const maxBytes = 4 << 30
 
-// Validate tells what is wrong with p, nil if nothing.
+// Validate returns the first mistake in p, or nil.
 func (p Params) Validate() error {
 	if p.Kind == container.KindCPU {
 		if !(p.Share > 0 && p.Share <= 1) {
-			return fmt.Errorf("load %s: share %v is not in (0, 1]", p.Kind, p.Share)
+			return fmt.Errorf("load %s: expected a share in (0, 1], found %v", p.Kind, p.Share)
 		}
 		return nil
 	}
@@ -43,24 +42,24 @@ func (p Params) Validate() error {
 		return fmt.Errorf("load: unknown kind %q", p.Kind)
 	}
 	if p.Bytes <= 0 || p.Bytes > maxBytes {
-		return fmt.Errorf("load %s: %d bytes are not in 1 to %d", p.Kind, p.Bytes, int64(maxBytes))
+		return fmt.Errorf("load %s: expected 1 to %d bytes, found %d", p.Kind, int64(maxBytes), p.Bytes)
 	}
 	if !(p.Rate > 0 && p.Rate <= 10000) {
-		return fmt.Errorf("load %s: rate %v is not in (0, 10000]", p.Kind, p.Rate)
+		return fmt.Errorf("load %s: expected a rate in (0, 10000], found %v", p.Kind, p.Rate)
 	}
 	if p.Kind == container.KindRAM {
 		return nil
 	}
 	if p.Block <= 0 || p.Block > p.Bytes {
-		return fmt.Errorf("load %s: a block of %d bytes is not in 1 to %d, the size of the file", p.Kind, p.Block, p.Bytes)
+		return fmt.Errorf("load %s: expected a block of 1 to %d bytes, the size of the file, found %d", p.Kind, p.Bytes, p.Block)
 	}
 	if p.Kind == container.KindDisk && p.Block%directAlign != 0 {
-		return fmt.Errorf("load %s: a block of %d bytes is no multiple of %d", p.Kind, p.Block, directAlign)
+		return fmt.Errorf("load %s: expected a block of a multiple of %d bytes, found %d", p.Kind, directAlign, p.Block)
 	}
 	return nil
 }
 
-// Args writes p as the flags of the load command, those that count only.
+// Args returns p as flags of the load command, without zero fields.
 func (p Params) Args() []string {
 	args := []string{"--kind=" + string(p.Kind)}
 	if p.Share != 0 {

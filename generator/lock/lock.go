@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrHeld says that another process holds the lock.
+// ErrHeld means that another process holds the lock.
 var ErrHeld = errors.New("another run holds the lock")
 
-// Lock is a lock that this process holds. The kernel releases it when the
-// process ends, however it ends (flock(2)).
+// Lock is a lock held by this process. The kernel releases it when the process exits
+// (flock(2)).
 type Lock struct{ f *os.File }
 
-// Acquire takes the lock file path, making the file if need be, without
-// waiting. errors.Is(err, ErrHeld) tells that another process has it.
+// Acquire locks the file path, and creates it if necessary. It does not wait: the error
+// is ErrHeld if another process holds the lock.
 func Acquire(path string) (*Lock, error) {
-	// Never through a symbolic link: the folder may be open to everybody.
+	// O_NOFOLLOW, because the directory may be world-writable.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock file: %w", err)
@@ -36,17 +36,17 @@ func Acquire(path string) (*Lock, error) {
 	return &Lock{f: f}, nil
 }
 
-// Mark writes into the lock file that a whole batch was made at that time.
+// Mark stores the time of a complete batch in the lock file.
 func (l *Lock) Mark(at time.Time) error {
-	// Always as many bytes, so that a reader finds the old time or the new one.
+	// Always the same length, so that a reader finds the old or the new time.
 	if _, err := l.f.WriteAt([]byte(at.UTC().Format(time.RFC3339)+"\n"), 0); err != nil {
-		return fmt.Errorf("marking the lock %s: %w", l.f.Name(), err)
+		return fmt.Errorf("writing the lock file %s: %w", l.f.Name(), err)
 	}
 	return nil
 }
 
-// Marked is the time of the last mark in the lock file path; the zero time when
-// it has none. It takes no lock.
+// Marked returns the time stored in the lock file path, or the zero time if there is
+// none. It takes no lock.
 func Marked(path string) (time.Time, error) {
 	data, err := os.ReadFile(path)
 	switch {
@@ -62,17 +62,17 @@ func Marked(path string) (time.Time, error) {
 	return at, nil
 }
 
-// Release gives the lock back. The file stays: removing it would let a third
-// run lock a new file beside the one that a second run has just opened.
+// Release releases the lock. The file stays: after removing it, a third run could lock a
+// new file while a second one locks the old file that it has just opened.
 func (l *Lock) Release() error {
 	if err := l.f.Close(); err != nil {
-		return fmt.Errorf("releasing the lock %s: %w", l.f.Name(), err)
+		return fmt.Errorf("closing the lock file %s: %w", l.f.Name(), err)
 	}
 	return nil
 }
 
-// DefaultPath is the lock file of the generator called name: in the system's
-// folder for locks, or where there is none in the one for temporary files.
+// DefaultPath is the lock file of the generator called name: in /run/lock, or if that does
+// not exist in the directory for temporary files.
 func DefaultPath(name string) string {
 	dir := "/run/lock"
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

@@ -15,8 +15,8 @@ func TestOneHolderAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// flock(2) binds to the open file, so a second open in this process is as
-	// good as another process.
+	// flock(2) locks the open file, so a second open in this process is like one in
+	// another process.
 	if _, err := Acquire(path); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), path) {
 		t.Fatalf("second Acquire = %v, want ErrHeld with the path", err)
 	}
@@ -32,27 +32,27 @@ func TestOneHolderAtATime(t *testing.T) {
 	}
 }
 
-func TestLockIsNotTakenThroughALink(t *testing.T) {
+func TestSymlinkIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Acquire(link); err == nil || errors.Is(err, ErrHeld) {
-		t.Errorf("Acquire through a link = %v, want a refusal", err)
+		t.Errorf("Acquire of a symlink = %v, want an error", err)
 	}
 	if _, err := os.Stat(target); err == nil {
-		t.Error("the link's target was made")
+		t.Error("the target of the symlink was created")
 	}
 }
 
-func TestFolderThatIsNotThere(t *testing.T) {
+func TestMissingDirectory(t *testing.T) {
 	if _, err := Acquire(filepath.Join(t.TempDir(), "none", "lock")); err == nil || errors.Is(err, ErrHeld) {
-		t.Errorf("Acquire = %v, want an error that is not ErrHeld", err)
+		t.Errorf("Acquire = %v, want another error than ErrHeld", err)
 	}
 }
 
-func TestDefaultPathNamesTheGenerator(t *testing.T) {
+func TestDefaultPath(t *testing.T) {
 	if a, b := DefaultPath("a"), DefaultPath("b"); a == b || !filepath.IsAbs(a) {
 		t.Errorf("DefaultPath = %q and %q", a, b)
 	}
@@ -61,7 +61,7 @@ func TestDefaultPathNamesTheGenerator(t *testing.T) {
 func TestMark(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	if _, err := Marked(path); err == nil {
-		t.Error("a file that is not there has a mark")
+		t.Error("Marked of a missing file succeeded")
 	}
 	l, err := Acquire(path)
 	if err != nil {
@@ -70,7 +70,7 @@ func TestMark(t *testing.T) {
 	if at, err := Marked(path); err != nil || !at.IsZero() {
 		t.Errorf("before the first mark: %v, %v", at, err)
 	}
-	// In whatever zone; the second replaces the first.
+	// In any time zone; the second replaces the first.
 	for _, want := range []time.Time{time.Unix(1700000000, 0), time.Unix(1700000030, 0).In(time.FixedZone("", 3600))} {
 		if err := l.Mark(want); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestMark(t *testing.T) {
 	if err := l.Release(); err != nil {
 		t.Fatal(err)
 	}
-	// The next run begins with the mark of the last one.
+	// The mark of the last run stays.
 	if l, err = Acquire(path); err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +94,6 @@ func TestMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	if at, err := Marked(path); err == nil {
-		t.Errorf("something else is the mark %v", at)
+		t.Errorf("invalid content parsed as %v", at)
 	}
 }

@@ -1,5 +1,4 @@
-// Package usage reads what a process used, so that tests can hold the loads
-// against what they promise.
+// Package usage reads the resource usage of a process, for the tests of the loads.
 package usage
 
 import (
@@ -11,9 +10,9 @@ import (
 	"time"
 )
 
-// Usage is what the kernel says of one process since its start (proc(5)).
+// Usage is the resource usage of a process since its start (proc(5)).
 type Usage struct {
-	CPU     time.Duration // of its live threads
+	CPU     time.Duration // of live threads
 	RSS     int64         // bytes, now
 	Calls   int64         // read and write calls
 	Writes  int64         // write calls
@@ -21,7 +20,7 @@ type Usage struct {
 	Written int64         // bytes sent to storage
 }
 
-// Of reads the usage of the process pid; others' processes need root.
+// Of reads the usage of the process pid. Processes of other users require root.
 func Of(pid int) (Usage, error) {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	status, err := fields(proc + "status")
@@ -60,7 +59,7 @@ func Of(pid int) (Usage, error) {
 	return u, nil
 }
 
-// Since is what was used after before was read; RSS is as it is now.
+// Since returns the usage after before; RSS is the current value.
 func (u Usage) Since(before Usage) Usage {
 	return Usage{
 		CPU: u.CPU - before.CPU, RSS: u.RSS,
@@ -69,7 +68,7 @@ func (u Usage) Since(before Usage) Usage {
 	}
 }
 
-// fields reads the lines "key: number …" of a file; other lines are left out.
+// fields parses the lines "key: number …" of a file and skips others.
 func fields(name string) (map[string]int64, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {

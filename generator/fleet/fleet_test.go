@@ -1,4 +1,4 @@
-package herd
+package fleet
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// faulty is an Engine that fails where a real one cannot be made to.
-type faulty struct {
+// faultyEngine is an Engine that fails on demand.
+type faultyEngine struct {
 	containers  map[string]dockerclient.Container // by id
 	failCreate  map[string]bool                   // by name
 	failStart   map[string]bool
@@ -28,7 +28,7 @@ type faulty struct {
 	removed     []string                // names
 }
 
-func (e *faulty) List(_ context.Context, o dockerclient.ListOptions) ([]dockerclient.Container, error) {
+func (e *faultyEngine) List(_ context.Context, o dockerclient.ListOptions) ([]dockerclient.Container, error) {
 	var list []dockerclient.Container
 	for _, c := range e.containers {
 		match := true
@@ -43,7 +43,7 @@ func (e *faulty) List(_ context.Context, o dockerclient.ListOptions) ([]dockercl
 	return list, nil
 }
 
-func (e *faulty) Create(_ context.Context, s dockerclient.Spec) (string, error) {
+func (e *faultyEngine) Create(_ context.Context, s dockerclient.Spec) (string, error) {
 	if e.failCreate[s.Name] {
 		return "", errors.New("no space left on device")
 	}
@@ -51,7 +51,7 @@ func (e *faulty) Create(_ context.Context, s dockerclient.Spec) (string, error) 
 	return "id-" + s.Name, nil
 }
 
-func (e *faulty) Start(ctx context.Context, id string) error {
+func (e *faultyEngine) Start(ctx context.Context, id string) error {
 	if e.beforeStart != nil {
 		e.beforeStart()
 	}
@@ -67,7 +67,7 @@ func (e *faulty) Start(ctx context.Context, id string) error {
 	return nil
 }
 
-func (e *faulty) Remove(ctx context.Context, id string) error {
+func (e *faultyEngine) Remove(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -81,11 +81,11 @@ func (e *faulty) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-func (e *faulty) add(name, state string, labels map[string]string) {
+func (e *faultyEngine) add(name, state string, labels map[string]string) {
 	e.containers["id-"+name] = dockerclient.Container{ID: "id-" + name, Name: name, State: state, Labels: labels}
 }
 
-func (e *faulty) count(state string) int {
+func (e *faultyEngine) count(state string) int {
 	n := 0
 	for _, c := range e.containers {
 		if c.State == state {
@@ -99,10 +99,10 @@ func mine() map[string]string {
 	return map[string]string{container.LabelManaged: "true", container.LabelGenerator: "g"}
 }
 
-func testFleet() (*Herd, *faulty, *bytes.Buffer) {
-	e := &faulty{containers: map[string]dockerclient.Container{}, failCreate: map[string]bool{}, failStart: map[string]bool{}}
+func testFleet() (*Fleet, *faultyEngine, *bytes.Buffer) {
+	e := &faultyEngine{containers: map[string]dockerclient.Container{}, failCreate: map[string]bool{}, failStart: map[string]bool{}}
 	var out bytes.Buffer
-	return &Herd{Engine: e, Logger: log.NewLogfmtLogger(&out), Name: "g", Image: "estiba/stress", Own: true, Lifetime: time.Minute, Max: 60}, e, &out
+	return &Fleet{Engine: e, Logger: log.NewLogfmtLogger(&out), Name: "g", Image: "estiba/stress", Own: true, Lifetime: time.Minute, Max: 60}, e, &out
 }
 
 func TestOneFailureDoesNotStopTheBatch(t *testing.T) {
@@ -114,16 +114,16 @@ func TestOneFailureDoesNotStopTheBatch(t *testing.T) {
 		t.Errorf("Create = %v, want ErrPartial", err)
 	}
 	if e.count(dockerclient.StateRunning) != 8 || e.count(dockerclient.StateCreated) != 0 {
-		t.Errorf("%d run and %d were left behind, want 8 and none", e.count(dockerclient.StateRunning), e.count(dockerclient.StateCreated))
+		t.Errorf("%d running and %d only created, want 8 and none", e.count(dockerclient.StateRunning), e.count(dockerclient.StateCreated))
 	}
 	for _, want := range []string{b.Items[2].Name, "no space left", b.Items[5].Name, "cannot start", "created 8 containers", "failed=2"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the log lacks %q:\n%s", want, out)
+			t.Errorf("log lacks %q:\n%s", want, out)
 		}
 	}
 }
 
-func TestInterruptedBatchLeavesNothingHalfMade(t *testing.T) {
+func TestInterruptedBatch(t *testing.T) {
 	f, e, _ := testFleet()
 	ctx, cancel := context.WithCancel(context.Background())
 	starts := 0
@@ -136,14 +136,14 @@ func TestInterruptedBatchLeavesNothingHalfMade(t *testing.T) {
 		t.Errorf("Create = %v, want ErrPartial for 8", err)
 	}
 	if e.count(dockerclient.StateRunning) != 2 || e.count(dockerclient.StateCreated) != 0 {
-		t.Errorf("%d run, %d half made; want 2, none", e.count(dockerclient.StateRunning), e.count(dockerclient.StateCreated))
+		t.Errorf("%d running, %d only created; want 2, none", e.count(dockerclient.StateRunning), e.count(dockerclient.StateCreated))
 	}
 }
 
-func TestCapCountsOwnLiveContainersOnly(t *testing.T) {
+func TestMaxCountsOwnLiveContainersOnly(t *testing.T) {
 	tests := []struct {
 		max, live, want int
-		capped          bool
+		limited         bool
 	}{{60, 0, 10, false}, {10, 0, 10, false}, {9, 0, 9, true}, {12, 5, 7, true}, {5, 5, 0, true}, {5, 9, 0, true}}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("max %d live %d", tt.max, tt.live), func(t *testing.T) {
@@ -153,8 +153,8 @@ func TestCapCountsOwnLiveContainersOnly(t *testing.T) {
 				e.add(fmt.Sprint("live", n), []string{dockerclient.StateRunning, dockerclient.StatePaused, dockerclient.StateRestarting}[n%3], mine())
 			}
 			e.add("other", dockerclient.StateRunning, map[string]string{container.LabelManaged: "true", container.LabelGenerator: "other"})
-			e.add("stranger", dockerclient.StateRunning, nil)
-			e.add("going", dockerclient.StateRemoving, mine())
+			e.add("unlabelled", dockerclient.StateRunning, nil)
+			e.add("removing", dockerclient.StateRemoving, mine())
 			before := len(e.containers)
 			if err := f.Create(context.Background(), batch.New(batch.Seeded(1, 0), 10)); err != nil {
 				t.Fatal(err)
@@ -162,33 +162,33 @@ func TestCapCountsOwnLiveContainersOnly(t *testing.T) {
 			if got := len(e.containers) - before; got != tt.want {
 				t.Errorf("created %d, want %d", got, tt.want)
 			}
-			if n := strings.Count(out.String(), "at the cap"); (n == 1) != tt.capped || n > 1 {
-				t.Errorf("the cap is mentioned %d times:\n%s", n, out)
+			if n := strings.Count(out.String(), "maximum of live containers reached"); (n == 1) != tt.limited || n > 1 {
+				t.Errorf("%d messages about the limit:\n%s", n, out)
 			}
 		})
 	}
 }
 
-func TestLeftoversOfAKilledRunAreRemoved(t *testing.T) {
+func TestLeftoversAreRemoved(t *testing.T) {
 	f, e, _ := testFleet()
 	e.add("created", dockerclient.StateCreated, mine())
 	e.add("exited", dockerclient.StateExited, mine())
 	e.add("dead", dockerclient.StateDead, mine())
 	e.add("running", dockerclient.StateRunning, mine())
 	e.add("others", dockerclient.StateExited, map[string]string{container.LabelManaged: "true", container.LabelGenerator: "other"})
-	e.add("strangers", dockerclient.StateCreated, nil)
+	e.add("unlabelled", dockerclient.StateCreated, nil)
 	if err := f.Create(context.Background(), batch.New(batch.Seeded(1, 0), 1)); err != nil {
 		t.Fatal(err)
 	}
-	if len(e.removed) != 3 || e.count(dockerclient.StateRunning) != 2 || e.containers["id-others"].ID == "" || e.containers["id-strangers"].ID == "" {
+	if len(e.removed) != 3 || e.count(dockerclient.StateRunning) != 2 || e.containers["id-others"].ID == "" || e.containers["id-unlabelled"].ID == "" {
 		t.Errorf("removed %v, left %v", e.removed, e.containers)
 	}
 }
 
-func TestCleanRemovesOnlyItsOwn(t *testing.T) {
+func TestCleanRemovesOwnOnly(t *testing.T) {
 	f, e, _ := testFleet()
 	e.add("others", dockerclient.StateRunning, map[string]string{container.LabelManaged: "true", container.LabelGenerator: "g2"})
-	e.add("strangers", dockerclient.StateRunning, map[string]string{container.LabelGenerator: "g"}) // not managed: not ours
+	e.add("unmanaged", dockerclient.StateRunning, map[string]string{container.LabelGenerator: "g"})
 	e.add("created", dockerclient.StateCreated, mine())
 	if n, err := f.Clean(context.Background()); n != 1 || err != nil {
 		t.Errorf("Clean = %d, %v; want 1", n, err)
@@ -201,8 +201,8 @@ func TestCleanRemovesOnlyItsOwn(t *testing.T) {
 	}
 }
 
-// A removal by somebody else that comes to nothing leaves its container behind.
-func TestCleanTriesAgain(t *testing.T) {
+// A removal by another client may fail.
+func TestCleanRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, e, _ := testFleet()
 		e.add("one", dockerclient.StateRunning, mine())
@@ -214,18 +214,18 @@ func TestCleanTriesAgain(t *testing.T) {
 			return nil
 		}
 		if n, err := f.Clean(context.Background()); n != 1 || err != nil || tries != 3 {
-			t.Errorf("Clean = %d, %v after %d tries; want 1 after 3", n, err, tries)
+			t.Errorf("Clean = %d, %v after %d attempts; want 1 after 3", n, err, tries)
 		}
 		e.add("stuck", dockerclient.StateDead, mine())
 		e.failRemove = func(string) error { return errdefs.ErrConflict }
 		n, err := f.Clean(context.Background())
 		if n != 0 || !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "stuck (dead)") {
-			t.Errorf("Clean = %d, %v; want 0 and the name of what is left", n, err)
+			t.Errorf("Clean = %d, %v; want 0 and the name of the container", n, err)
 		}
 	})
 }
 
-// Every container is closed off as the README says, whatever its kind.
+// Containers of every kind are isolated, as in the README.
 func TestSpecs(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		f, _, _ := testFleet()
@@ -233,14 +233,14 @@ func TestSpecs(t *testing.T) {
 		for _, item := range batch.New(batch.Seeded(9, 0), 100).Items {
 			s := f.spec("b", item)
 			if !s.Networkless || !s.AutoRemove || !s.NoNewPrivs || !s.DropAllCaps || s.CPUs <= 0 || s.MemoryBytes <= 0 || s.PIDs <= 0 {
-				t.Fatalf("%+v is not closed off", s)
+				t.Fatalf("%+v is not isolated", s)
 			}
 			if !s.ReadOnly && (own || item.Params.Kind != container.KindDisk) {
-				t.Fatalf("%+v may write to its root", s)
+				t.Fatalf("%+v can write to its root", s)
 			}
 			l := container.ParseLabels(s.Labels)
 			if !l.Managed || l.Kind != item.Params.Kind || l.Load != string(item.Level) || l.Errors != nil || l.Protected {
-				t.Fatalf("labels %v read as %+v", s.Labels, l)
+				t.Fatalf("labels %v parsed as %+v", s.Labels, l)
 			}
 			if command := strings.Join(s.Command, " "); own != strings.Contains(command, "--lifetime=1m0s") || own == strings.Contains(command, "stress") {
 				t.Fatalf("own %v: command %q", own, command)

@@ -1,6 +1,6 @@
-// Package herd makes a generator's containers on a Docker Engine, counts
-// them, and removes them: those that carry its name and no others.
-package herd
+// Package fleet creates, counts and removes the containers of one generator on a Docker
+// Engine: those with its name in a label.
+package fleet
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/estiba/estiba/internal/dockerclient"
 )
 
-// Engine is what a Herd needs of a Docker Engine.
+// Engine is the part of a Docker Engine that a Fleet uses.
 type Engine interface {
 	List(ctx context.Context, o dockerclient.ListOptions) ([]dockerclient.Container, error)
 	Create(ctx context.Context, s dockerclient.Spec) (string, error)
@@ -25,42 +25,40 @@ type Engine interface {
 	Remove(ctx context.Context, id string) error
 }
 
-// Herd is all containers of one generator.
-type Herd struct {
+// Fleet is the set of containers of one generator.
+type Fleet struct {
 	Engine   Engine
 	Logger   log.Logger
-	Name     string        // the generator's, in the label estiba.generator
+	Name     string        // of the generator, in the label estiba.generator
 	Image    string        // of the containers
-	Own      bool          // the image is the one of package image, else one with stress(1)
-	Lifetime time.Duration // after which a container ends by itself
-	Max      int           // live containers at most
+	Own      bool          // the image is that of package image, else one with stress(1)
+	Lifetime time.Duration // after which a container exits
+	Max      int           // maximum number of live containers
 }
 
-// callTimeout bounds one call, so that an Engine that hangs is an error and
-// not a standstill.
+// callTimeout bounds one call, so that a hanging Engine is an error.
 const callTimeout = time.Minute
 
-// ErrPartial says that some containers of a batch or of a clean-up failed;
-// each was logged.
+// ErrPartial means that some containers of a batch or of a clean-up failed; each was
+// logged.
 var ErrPartial = errors.New("some containers failed")
 
-// owned are the labels that every container of this generator has.
-func (f *Herd) owned() []string {
+// owned returns the labels that identify the containers of this generator.
+func (f *Fleet) owned() []string {
 	return []string{container.LabelManaged + "=true", container.LabelGenerator + "=" + f.Name}
 }
 
-func (f *Herd) list(ctx context.Context) ([]dockerclient.Container, error) {
+func (f *Fleet) list(ctx context.Context) ([]dockerclient.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return f.Engine.List(ctx, dockerclient.ListOptions{All: true, Labels: f.owned()})
 }
 
-// Create makes and starts the containers of b, as many as the cap leaves room
-// for. A container that fails is logged and does not stop the others;
-// errors.Is(err, ErrPartial) tells that there were such. It must run under
-// the generator's lock: containers of its own that were created and never
-// started are taken for leftovers of a run that was killed, and removed.
-func (f *Herd) Create(ctx context.Context, b batch.Batch) error {
+// Create creates and starts the containers of b, up to Max live ones. A failure is logged
+// and does not stop the others; then the error is ErrPartial. Callers must hold the
+// generator's lock: Create removes containers that were never started, as leftovers of a
+// killed run.
+func (f *Fleet) Create(ctx context.Context, b batch.Batch) error {
 	found, err := f.list(ctx)
 	if err != nil {
 		return err
@@ -84,15 +82,15 @@ func (f *Herd) Create(ctx context.Context, b batch.Batch) error {
 		}
 		if err := f.createOne(ctx, b.ID, item); err != nil {
 			failed++
-			level.Error(f.Logger).Log("msg", "cannot create a container", "name", item.Name, "batch", b.ID, "err", err)
+			level.Error(f.Logger).Log("msg", "creating container failed", "name", item.Name, "batch", b.ID, "err", err)
 			continue
 		}
 		made = append(made, item)
-		level.Debug(f.Logger).Log("msg", "container created", "name", item.Name, "batch", b.ID)
+		level.Debug(f.Logger).Log("msg", "created container", "name", item.Name, "batch", b.ID)
 	}
 	level.Info(f.Logger).Log("msg", summary(made), "batch", b.ID, "live", live+len(made), "failed", failed)
 	if skipped := len(b.Items) - len(wanted); skipped > 0 {
-		level.Info(f.Logger).Log("msg", fmt.Sprintf("at the cap of %d live containers: %d of the batch were not created", f.Max, skipped), "batch", b.ID)
+		level.Info(f.Logger).Log("msg", "maximum of live containers reached", "max", f.Max, "skipped", skipped, "batch", b.ID)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%w: %d of batch %s", ErrPartial, failed, b.ID)
@@ -100,8 +98,8 @@ func (f *Herd) Create(ctx context.Context, b batch.Batch) error {
 	return nil
 }
 
-// createOne leaves nothing behind when it fails.
-func (f *Herd) createOne(ctx context.Context, batchID string, item batch.Item) error {
+// createOne creates and starts a container, or leaves none.
+func (f *Fleet) createOne(ctx context.Context, batchID string, item batch.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	id, err := f.Engine.Create(ctx, f.spec(batchID, item))
@@ -110,7 +108,7 @@ func (f *Herd) createOne(ctx context.Context, batchID string, item batch.Item) e
 	}
 	err = f.Engine.Start(ctx, id)
 	if err != nil {
-		// The clean-up must run although ctx may be what ended.
+		// The clean-up must run even if ctx has ended.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		if rmErr := f.Engine.Remove(ctx, id); rmErr != nil && !dockerclient.IsNotFound(rmErr) && !dockerclient.IsConflict(rmErr) {
@@ -120,8 +118,8 @@ func (f *Herd) createOne(ctx context.Context, batchID string, item batch.Item) e
 	return err
 }
 
-// spec is the whole description of a container.
-func (f *Herd) spec(batchID string, item batch.Item) dockerclient.Spec {
+// spec returns the complete description of a container.
+func (f *Fleet) spec(batchID string, item batch.Item) dockerclient.Spec {
 	p := item.Params
 	onDisk := p.Kind == container.KindIO || p.Kind == container.KindDisk
 	s := dockerclient.Spec{
@@ -147,28 +145,28 @@ func (f *Herd) spec(batchID string, item batch.Item) dockerclient.Spec {
 		s.Command = append(p.Args(), "--lifetime="+f.Lifetime.String())
 		if onDisk {
 			s.Command = append(s.Command, "--dir="+image.DataDir)
-			// A volume, not the writable layer: it is on the host's file
-			// system, where O_DIRECT reaches storage.
+			// A volume is on the host's file system, where O_DIRECT reaches
+			// storage, unlike in the writable layer.
 			s.Volumes = []string{image.DataDir}
 		}
 		return s
 	}
 	s.Command = item.StressCommand(f.Lifetime)
-	// stress writes where it is started, which is the root folder there.
+	// stress writes to its working directory, which is / in that image.
 	s.ReadOnly = p.Kind != container.KindDisk
 	return s
 }
 
-// removeLeftover removes what can never run again. Failing is no harm: the
-// next batch tries once more.
-func (f *Herd) removeLeftover(ctx context.Context, c dockerclient.Container) {
+// removeLeftover removes a container that can never run again. The next batch retries
+// after a failure.
+func (f *Fleet) removeLeftover(ctx context.Context, c dockerclient.Container) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := f.Engine.Remove(ctx, c.ID); err != nil {
 		if !dockerclient.IsNotFound(err) && !dockerclient.IsConflict(err) {
-			level.Warn(f.Logger).Log("msg", "cannot remove a leftover container", "name", c.Name, "state", c.State, "err", err)
+			level.Warn(f.Logger).Log("msg", "removing leftover container failed", "name", c.Name, "state", c.State, "err", err)
 		}
 		return
 	}
-	level.Info(f.Logger).Log("msg", "removed a leftover container", "name", c.Name, "state", c.State)
+	level.Info(f.Logger).Log("msg", "removed leftover container", "name", c.Name, "state", c.State)
 }

@@ -1,4 +1,4 @@
-package herd
+package fleet
 
 import (
 	"fmt"
@@ -8,11 +8,10 @@ import (
 	"github.com/estiba/estiba/internal/container"
 )
 
-// summary says in one line what was made: "created 3 containers: 2 cpu high,
-// 1 ram low".
-func summary(made []batch.Item) string {
+// summary is the log message of a batch: "created 3 containers: 2 cpu high, 1 ram low".
+func summary(created []batch.Item) string {
 	counts := map[string]int{}
-	for _, i := range made {
+	for _, i := range created {
 		counts[string(i.Params.Kind)+" "+string(i.Level)]++
 	}
 	var parts []string
@@ -25,10 +24,10 @@ func summary(made []batch.Item) string {
 		}
 	}
 	noun := "containers"
-	if len(made) == 1 {
+	if len(created) == 1 {
 		noun = "container"
 	}
-	line := fmt.Sprintf("created %d %s", len(made), noun)
+	line := fmt.Sprintf("created %d %s", len(created), noun)
 	if len(parts) > 0 {
 		line += ": " + strings.Join(parts, ", ")
 	}
