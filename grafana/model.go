@@ -1,14 +1,22 @@
-// Package grafana makes Estiba's dashboards: Grafana's classic JSON, one file a
-// dashboard under dashboards/, written by generate and compared by the tests.
+// Package grafana generates the dashboards in Grafana's classic JSON, one file per
+// dashboard in dashboards/. The tests compare the files with the generator.
 package grafana
 
-// DataSourceUID is the uid of the provisioned Prometheus data source.
-const DataSourceUID = "estiba-prometheus"
+// The provisioned data source. Dashboards select it unless another is chosen in the
+// variable $datasource.
+const (
+	DataSourceUID  = "estiba-prometheus"
+	DataSourceName = "Estiba Prometheus"
+)
 
-// Dashboard is Grafana's classic dashboard model, schema version 41, as far as
-// Estiba's dashboards need it.
+// Dashboard is the part of Grafana's classic dashboard model, schema version 41, that the
+// dashboards use.
 type Dashboard struct {
-	ID            *int            `json:"id"` // always null: Grafana numbers them
+	// Inputs and Requires are only in the files for import by hand.
+	Inputs   []Input       `json:"__inputs,omitempty"`
+	Requires []Requirement `json:"__requires,omitempty"`
+
+	ID            *int            `json:"id"` // always null: Grafana assigns it
 	UID           string          `json:"uid"`
 	Title         string          `json:"title"`
 	Description   string          `json:"description"`
@@ -23,21 +31,40 @@ type Dashboard struct {
 	Annotations   AnnotationList  `json:"annotations"`
 	Templating    VariableList    `json:"templating"`
 	Links         []DashboardLink `json:"links"`
-	Panels        []Panel         `json:"panels"`
+	// Panels is flat: a row is followed by its panels. In the JSON the panels of a folded
+	// row are inside it.
+	Panels []Panel `json:"-"`
 }
 
-// TimeRange is what a dashboard shows when it is opened.
+// Input is what Grafana asks for at the import of a dashboard.
+type Input struct {
+	Name       string `json:"name"`
+	Label      string `json:"label"`
+	Type       string `json:"type"`
+	PluginID   string `json:"pluginId"`
+	PluginName string `json:"pluginName"`
+}
+
+// Requirement is a part of Grafana that a dashboard needs.
+type Requirement struct {
+	Type    string `json:"type"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// TimeRange is the initial time range.
 type TimeRange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 }
 
-// AnnotationList holds the marks that are drawn over all graphs.
+// AnnotationList holds the annotations on all graphs.
 type AnnotationList struct {
 	List []Annotation `json:"list"`
 }
 
-// Annotation is a query whose values are times in milliseconds, each a mark.
+// Annotation is a query whose values are the times of the marks, in milliseconds.
 type Annotation struct {
 	Name            string     `json:"name"`
 	Datasource      DataSource `json:"datasource"`
@@ -49,28 +76,35 @@ type Annotation struct {
 	TextFormat      string     `json:"textFormat"`
 	TagKeys         string     `json:"tagKeys"`
 	UseValueForTime bool       `json:"useValueForTime"`
+	Filter          PanelList  `json:"filter"`
 }
 
-// VariableList holds the choices on top of a dashboard.
+// PanelList is the panels that show an annotation.
+type PanelList struct {
+	Exclude bool  `json:"exclude"`
+	IDs     []int `json:"ids"`
+}
+
+// VariableList holds the variables of a dashboard.
 type VariableList struct {
 	List []Variable `json:"list"`
 }
 
-// Variable is a choice whose values come from a query.
+// Variable is a variable of a dashboard: a data source, a query, or a text.
 type Variable struct {
 	Name       string        `json:"name"`
 	Label      string        `json:"label"`
 	Type       string        `json:"type"`
-	Datasource DataSource    `json:"datasource"`
-	Definition string        `json:"definition"`
+	Datasource *DataSource   `json:"datasource,omitempty"`
+	Definition string        `json:"definition,omitempty"`
 	Query      VariableQuery `json:"query"`
 	Regex      string        `json:"regex"`
-	Refresh    int           `json:"refresh"` // 2: when the time range changes
-	Sort       int           `json:"sort"`    // 1: alphabetical
+	Refresh    int           `json:"refresh,omitempty"` // 2: when the time range changes
+	Sort       int           `json:"sort,omitempty"`    // 1: alphabetical
 	Multi      bool          `json:"multi"`
 	IncludeAll bool          `json:"includeAll"`
-	AllValue   string        `json:"allValue,omitempty"` // what all stands for
-	Current    *Choice       `json:"current,omitempty"`  // what is chosen at first
+	AllValue   string        `json:"allValue,omitempty"` // value of All; if empty, all values
+	Current    *Choice       `json:"current,omitempty"`  // initial value
 }
 
 // Choice is a value of a variable.
@@ -79,10 +113,16 @@ type Choice struct {
 	Value string `json:"value"`
 }
 
-// VariableQuery is a query_result(…) over one PromQL expression.
-type VariableQuery struct {
-	Query string `json:"query"`
-	RefID string `json:"refId"`
+// VariableQuery is a query_result(…) over one PromQL expression. Without RefID it is the
+// plain text of a variable that queries nothing.
+type VariableQuery struct{ Query, RefID string }
+
+// MarshalJSON returns an object or a string, as the type of the variable needs.
+func (q VariableQuery) MarshalJSON() ([]byte, error) {
+	if q.RefID == "" {
+		return encode(q.Query, "")
+	}
+	return encode(map[string]string{"query": q.Query, "refId": q.RefID}, "")
 }
 
 // DashboardLink is a list of dashboards by tag.
@@ -91,7 +131,7 @@ type DashboardLink struct {
 	Type        string   `json:"type"`
 	Icon        string   `json:"icon"`
 	Tooltip     string   `json:"tooltip"`
-	URL         string   `json:"url"` // empty: the tags pick
+	URL         string   `json:"url"` // empty: selected by tags
 	TargetBlank bool     `json:"targetBlank"`
 	Tags        []string `json:"tags"`
 	AsDropdown  bool     `json:"asDropdown"`
@@ -105,7 +145,7 @@ type DataSource struct {
 	UID  string `json:"uid"`
 }
 
-// Panel is one picture.
+// Panel is a panel of a dashboard.
 type Panel struct {
 	ID              int              `json:"id"`
 	Type            string           `json:"type"`
@@ -118,13 +158,17 @@ type Panel struct {
 	Options         map[string]any   `json:"options"`
 	Transformations []Transformation `json:"transformations,omitempty"`
 
-	// MayBeEmpty is why a healthy system may have no data here; not in the JSON.
+	// Folded is whether a row is closed at first. Only for rows, written by Dashboard.
+	Folded bool `json:"-"`
+	// Marked is whether the panel shows kills. Not in the JSON.
+	Marked bool `json:"-"`
+	// MayBeEmpty is why a healthy system may have no data. Not in the JSON.
 	MayBeEmpty string `json:"-"`
-	// Says are the words of the numbers that stand for words; not in the JSON.
+	// Says has the texts that are shown in place of values. Not in the JSON.
 	Says map[float64]string `json:"-"`
 }
 
-// GridPos is a panel's place: 24 columns wide.
+// GridPos is the position of a panel in the grid of 24 columns.
 type GridPos struct {
 	H int `json:"h"`
 	W int `json:"w"`
@@ -143,17 +187,17 @@ type Target struct {
 	Instant      bool       `json:"instant"`
 	Range        bool       `json:"range"`
 
-	// MayBeEmpty is why this query alone may have no data; not in the JSON.
+	// MayBeEmpty is why this query alone may have no data. Not in the JSON.
 	MayBeEmpty string `json:"-"`
 }
 
-// FieldConfig says how values are shown.
+// FieldConfig is the presentation of values.
 type FieldConfig struct {
 	Defaults  FieldDefaults `json:"defaults"`
 	Overrides []Override    `json:"overrides"`
 }
 
-// FieldDefaults is how a value is shown unless an override says otherwise.
+// FieldDefaults is the presentation of values without an override.
 type FieldDefaults struct {
 	Unit       string         `json:"unit,omitempty"`
 	Min        *float64       `json:"min,omitempty"`
@@ -167,25 +211,25 @@ type FieldDefaults struct {
 	Links      []DataLink     `json:"links,omitempty"`
 }
 
-// Thresholds colour a value by the largest step that it reaches.
+// Thresholds colour a value by the highest step that it reaches.
 type Thresholds struct {
 	Mode  string `json:"mode"`
 	Steps []Step `json:"steps"`
 }
 
-// Step is one colour, from Value on; the first has none.
+// Step is a colour from Value on; the first step has no Value.
 type Step struct {
 	Color string   `json:"color"`
 	Value *float64 `json:"value"`
 }
 
-// Override changes fields that are named or matched.
+// Override changes the settings of matched fields.
 type Override struct {
 	Matcher    Matcher    `json:"matcher"`
 	Properties []Property `json:"properties"`
 }
 
-// Matcher picks fields.
+// Matcher selects fields.
 type Matcher struct {
 	ID      string `json:"id"`
 	Options string `json:"options"`
@@ -197,13 +241,13 @@ type Property struct {
 	Value any    `json:"value"`
 }
 
-// DataLink leads from a value to a page.
+// DataLink links a value to a page.
 type DataLink struct {
 	Title string `json:"title"`
 	URL   string `json:"url"`
 }
 
-// Transformation reshapes what the queries answered.
+// Transformation transforms the results of the queries.
 type Transformation struct {
 	ID      string `json:"id"`
 	Options any    `json:"options"`

@@ -1,5 +1,6 @@
-// Command generate writes the dashboards' files. Run it in the repository's
-// root: go run ./grafana/generate
+// Command generate writes the dashboards. Run it in the root of the repository:
+//
+//	go run ./grafana/generate
 package main
 
 import (
@@ -11,20 +12,22 @@ import (
 )
 
 func main() {
-	if err := write(filepath.Join("grafana", "dashboards")); err != nil {
+	if err := write("grafana"); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
 }
 
 func write(dir string) error {
-	for _, d := range grafana.All() {
-		data, err := d.Encode()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, d.File()), data, 0o644); err != nil {
-			return fmt.Errorf("write dashboard %s: %w", d.UID, err)
+	for folder, boards := range grafana.Files() {
+		for _, d := range boards {
+			data, err := d.Encode()
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, folder, d.File()), data, 0o644); err != nil {
+				return fmt.Errorf("writing dashboard %s: %w", d.UID, err)
+			}
 		}
 	}
 	return nil
