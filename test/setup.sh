@@ -1,5 +1,9 @@
 #!/bin/sh
-# Installs what `make test` needs.
+# Installs what `make test` needs. A Docker Engine that is installed stays, whoever made it.
 set -eu
-"$(dirname "$0")/install.sh" docker.io iptables curl
-"$(dirname "$0")/qemu/install.sh"
+here=$(dirname "$0")
+engine=docker.io
+! command -v dockerd >/dev/null || engine=
+# shellcheck disable=SC2086
+"$here/install.sh" $engine podman catatonit crun uidmap iptables curl tmux
+"$here/machine/qemu/install.sh"

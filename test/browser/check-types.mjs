@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const folder = path.join(here, '..', '..', 'grafana', 'dashboards');
+const folder = path.join(here, '..', '..', 'grafana', 'dashboards'); // those for import differ by the data source only
 globalThis.navigator ??= { language: 'en-US', languages: ['en-US'] }; // node has had one since release 21
 const { fieldMatchers, fieldReducers, getValueFormats, isReducerID, standardTransformers } = createRequire(import.meta.url)('@grafana/data');
 
@@ -17,19 +17,23 @@ let passed = 0;
 const failures = [];
 const check = (what, fault) => (fault ? failures.push(`${what}: ${fault}`) : passed++);
 
+/** drawn are the panels, also those in folded rows, without the rows. */
+const drawn = (d) => d.panels.flatMap((p) => (p.type === 'row' ? p.panels : [p]));
+
 /** typeFaults has tsc compare every dashboard and each panel's options with the schema. */
 function typeFaults() {
   const out = path.join(here, '.types');
   mkdirSync(out, { recursive: true });
   const options = { stat: 'StatPanelOptions', timeseries: 'TimeSeriesOptions', table: 'TableOptions' };
   const custom = { timeseries: 'GraphFieldConfig', table: 'TableFieldOptions' };
-  const lines = [`import type { Dashboard, Panel, VizLegendOptions, VizTooltipOptions, ReduceDataOptions, GraphFieldConfig, TableFieldOptions } from '@grafana/schema';`];
+  const lines = [`import type { Dashboard, Panel, VizLegendOptions, VizTooltipOptions, ReduceDataOptions, GraphFieldConfig, RowPanel, TableFieldOptions } from '@grafana/schema';`];
   lines.push(
     '// A file has words where the types have enums.',
     'type Words<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T : T extends Array<infer E> ? Array<Words<E>> : T extends object ? { [K in keyof T]: Words<T[K]> } : T;',
     'type Exact<T, G> = G extends T ? (Exclude<keyof G, keyof T> extends never ? G : never) : T;',
     'function dashboard(_: Words<Partial<Dashboard>>) {}',
     'function panel<G>(_: G & Exact<Words<Partial<Panel>>, G>) {}',
+    'function row(_: Words<Partial<RowPanel>>) {}',
     'function legend<G>(_: G & Exact<Words<Partial<VizLegendOptions>>, G>) {}',
     'function tooltip<G>(_: G & Exact<Words<Partial<VizTooltipOptions>>, G>) {}',
     'function reduce<G>(_: G & Exact<Words<Partial<ReduceDataOptions>>, G>) {}',
@@ -43,7 +47,8 @@ function typeFaults() {
     for (const a of d.annotations.list) for (const key of ['expr', 'step', 'titleFormat', 'textFormat', 'tagKeys', 'useValueForTime']) delete a[key];
     for (const v of d.templating.list) delete v.definition;
     call('dashboard', d);
-    for (const p of d.panels) {
+    for (const r of d.panels.filter((p) => p.type === 'row')) call('row', r);
+    for (const p of drawn(d)) {
       lines.push(`// ${file}: ${p.title}`);
       call('panel', p);
       if (p.options.legend) call('legend', p.options.legend);
@@ -79,7 +84,7 @@ const transformers = new Set(Object.values(standardTransformers).map((t) => t.id
 check('dashboards', files.length === 0 && 'there are none');
 for (const file of files) {
   const d = JSON.parse(readFileSync(path.join(folder, file)));
-  for (const p of d.panels) {
+  for (const p of drawn(d)) {
     const what = `${file}: ${p.title}`;
     const used = [p.fieldConfig.defaults.unit, ...p.fieldConfig.overrides.flatMap((o) => o.properties.filter((x) => x.id === 'unit').map((x) => x.value))];
     for (const unit of used.filter((u) => u !== undefined && u !== '')) check(`${what}: unit ${unit}`, !units.has(unit) && 'is not known');

@@ -3,7 +3,7 @@
 //   node draw.mjs --prometheus=http://127.0.0.1:9090 [--since=2026-01-02T03:04:05Z] [--to=…] [--pictures=DIR] [--only=overview] [--nothing | --fleet=box1,box2 --of=3]
 //
 // --nothing says that no container runs. Pictures are then in DIR/nothing. --fleet
-// chooses hosts of so many on Overview and Stack. Pictures are then in DIR/fleet.
+// chooses hosts of so many on Fleet, Overview and Stack. Pictures are then in DIR/fleet.
 // Pictures are written to DIR (build/browser). The last line is "N passed, N failed".
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -78,7 +78,13 @@ function tablesAreThere() {
   });
 }
 
-/** draw opens one dashboard with choices made, keeps its picture and returns what the page drew. */
+/** firstRow runs in the page and returns where its first row begins: above is what Grafana shows at first. */
+function firstRow() {
+  const row = window.drawn.panels?.find((p) => p.panel.type === 'row');
+  return row && Math.floor(document.querySelector(`[data-panel="${row.panel.id}"]`).getBoundingClientRect().top);
+}
+
+/** draw opens one dashboard with choices made, keeps its picture, and one of what is above the rows, and returns what the page drew. */
 async function draw(browser, url, dashboard, choices, width, picture) {
   const tab = await browser.newPage();
   const troubles = [];
@@ -97,6 +103,8 @@ async function draw(browser, url, dashboard, choices, width, picture) {
   await tab.waitForFunction(tablesAreThere, { timeout: 20_000 }).catch(() => troubles.push('a table shows no row within 20 s'));
   await new Promise((resolve) => setTimeout(resolve, 1000)); // canvases are drawn in animation frames
   await tab.screenshot({ path: picture, captureBeyondViewport: false });
+  const top = await tab.evaluate(firstRow);
+  if (top) await tab.screenshot({ path: picture.replace(/\.png$/, '-top.png'), captureBeyondViewport: false, clip: { x: 0, y: 0, width, height: top } });
   const seen = await tab.evaluate(look);
   await tab.close();
   return { ...seen, troubles };
@@ -111,11 +119,11 @@ function views() {
     const hosts = args.fleet.split(','), chosen = hosts.map((h) => ['var-host', h]);
     const shows = (name) => (width, seen) => checkFleet(name, width, seen, hosts, Number(args.of));
     const some = hosts.length < Number(args.of);
-    return ['overview', 'stack'].map((name) => ({
+    return ['fleet', 'overview', 'stack'].map((name) => ({
       name, file: some ? `${name}-chosen` : name, choices: some ? chosen : [], widths: [wide], judge: shows(name),
     }));
   }
-  const all = ['overview', 'container', 'manager', 'stack'].map((name) => ({
+  const all = ['fleet', 'overview', 'container', 'manager', 'stack'].map((name) => ({
     name, file: name, choices: [one], widths: [wide, phone], judge: (width, seen) => (args.nothing ? checkNothing(width, seen) : check(name, width, seen)),
   }));
   if (!args.nothing) {

@@ -1,11 +1,11 @@
-/** look runs in the page and tells what a person would read in each panel. */
+/** look runs in the page and returns what a person would read in each panel. */
 export function look() {
   const { drawn } = window;
   if (drawn.failed) {
     return { failed: drawn.failed, panels: [] };
   }
   const text = (e) => (e ? e.innerText.trim() : '');
-  const panels = drawn.panels.map(({ panel, error }) => {
+  const panels = drawn.panels.filter(({ panel }) => panel.type !== 'row').map(({ panel, error }) => {
     const box = document.querySelector(`[data-panel="${panel.id}"]`);
     const body = box.querySelector('[data-testid="data-testid panel content"]') ?? box;
     const seen = { id: panel.id, title: panel.title, type: panel.type, error, text: text(body), nothing: text(box.querySelector('[data-nothing]')) };

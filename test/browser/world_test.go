@@ -6,6 +6,7 @@ package browser
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/dockerclient"
 	"github.com/estiba/estiba/internal/testutil"
-	"github.com/estiba/estiba/test/stack"
+	"github.com/estiba/estiba/test/system/stack"
 )
 
 // world is a host with everything on it, on ports of its own.
@@ -52,7 +53,8 @@ func newWorld(t *testing.T) *world {
 		"--config.file="+filepath.Join(w.root, "prometheus", "alertmanager.yml"), "--storage.path="+filepath.Join(w.dir, "alertmanager"),
 		"--web.listen-address="+w.Alertmanager, "--cluster.listen-address=")
 	testutil.StartProcess(t, "prometheus", testutil.Tool(t, "prometheus"),
-		"--config.file="+stack.PrometheusConfig(t, w.root, filepath.Join(w.dir, "prometheus-config"), w.Addresses), "--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"),
+		"--config.file="+stack.PrometheusConfig(t, w.root, filepath.Join(w.dir, "prometheus-config"), w.Addresses),
+		"--storage.tsdb.path="+filepath.Join(w.dir, "prometheus"),
 		"--web.listen-address="+w.Prometheus, "--web.cors.origin=.*")
 	for _, address := range []string{w.Exporter, w.Alertmanager, w.Prometheus} {
 		w.Ready(t, address)
@@ -66,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// populate starts containers of every sort that the dashboards tell apart.
+// populate starts containers of every sort that the dashboards distinguish.
 func (w *world) populate(t *testing.T) {
 	t.Helper()
 	testutil.StartProcess(t, "generator", w.generatorBin, "run", "--batch=10", "--docker.host="+w.engine.Host,
@@ -80,9 +82,10 @@ const stressImage = "estiba/stress"
 // hungryImage is that of a container whose processes the kernel kills.
 const hungryImage = "shop/import"
 
-// residents are the containers that stay: one without limits, one that is
-// protected, one near its memory limit, one with a label that is misspelt, and one
-// whose processes the kernel kills for want of memory.
+// residents are the containers that stay, of one compose project: one without a limit of
+// memory and throttled, one that is protected, one near its memory limit, one with a label
+// that is misspelt, one that is restarted, and one whose processes the kernel kills for
+// want of memory.
 func (w *world) residents(t *testing.T) {
 	t.Helper()
 	testutil.Eventually(t, 90*time.Second, "the generator has made its image", func() bool {
@@ -93,18 +96,23 @@ func (w *world) residents(t *testing.T) {
 	})
 	load := func(args ...string) []string { return append([]string{"--lifetime=2h"}, args...) }
 	for _, s := range []dockerclient.Spec{
-		{Name: "shop-web", Command: load("--kind=cpu", "--share=0.03")},
-		{Name: "shop-database", Command: load("--kind=io", "--bytes=4194304", "--rate=30", "--block=4096", "--dir=/data"), Volumes: []string{"/data"},
-			MemoryBytes: 256 << 20, Labels: map[string]string{container.LabelProtect: "true"}},
+		{Name: "shop-web", Command: load("--kind=cpu", "--share=0.03"), CPUs: 0.025},
+		{Name: "shop-mail", Command: []string{"--lifetime=20s", "--kind=cpu", "--share=0.01"}, Restart: "always"},
+		{
+			Name: "shop-database", Command: load("--kind=io", "--bytes=4194304", "--rate=30", "--block=4096", "--dir=/data"), Volumes: []string{"/data"},
+			MemoryBytes: 256 << 20, Labels: map[string]string{container.LabelProtect: "true"},
+		},
 		{Name: "shop-cache", Command: load("--kind=ram", "--bytes=130023424", "--rate=1"), MemoryBytes: 140 << 20},
-		{Name: "shop-report", Command: load("--kind=ram", "--bytes=67108864", "--rate=1"), MemoryBytes: 128 << 20,
-			Labels: map[string]string{container.LabelManaged: "true", container.LabelKind: "ram", container.LabelProtect: "ture"}},
+		{
+			Name: "shop-report", Command: load("--kind=ram", "--bytes=67108864", "--rate=1"), MemoryBytes: 128 << 20,
+			Labels: map[string]string{container.LabelManaged: "true", container.LabelKind: "ram", container.LabelProtect: "ture"},
+		},
 	} {
-		s.Image, s.Networkless = stressImage, true
+		s.Image, s.Networkless, s.Labels = stressImage, true, ofShop(s.Labels)
 		w.run(t, s)
 	}
 	testutil.HungryImage(t, w.Docker, hungryImage)
-	w.run(t, dockerclient.Spec{Name: "shop-import", Image: hungryImage, MemoryBytes: 48 << 20, Networkless: true})
+	w.run(t, dockerclient.Spec{Name: "shop-import", Image: hungryImage, MemoryBytes: 48 << 20, Networkless: true, Labels: ofShop(nil)})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	time.Sleep(5 * time.Second) // one that cannot live is dead by then
@@ -117,6 +125,13 @@ func (w *world) residents(t *testing.T) {
 			t.Fatalf("%s does not run: %s", c.Name, c.State)
 		}
 	}
+}
+
+// ofShop adds the label of the compose project.
+func ofShop(labels map[string]string) map[string]string {
+	all := map[string]string{"com.docker.compose.project": "shop"}
+	maps.Copy(all, labels)
+	return all
 }
 
 func (w *world) run(t *testing.T, s dockerclient.Spec) {

@@ -18,22 +18,22 @@ esac
 
 need_docker
 if ! [ -f "$state/env" ]; then
-    say "nothing was started"
-    exit 0
+	say "nothing was started"
+	exit 0
 fi
 find_compose
 say "stopping"
 compose down --remove-orphans "${volumes[@]}" >"$state/down.log" 2>&1 || {
-    tail -n 20 "$state/down.log" >&2
-    fail "not everything could be removed"
+	tail -n 20 "$state/down.log" >&2
+	fail "not everything could be removed"
 }
 # One that ends by itself meanwhile is no failure.
 docker ps -aq --filter "label=$generator_label" | xargs -r docker rm -fv >/dev/null 2>&1 || true
 left=$(docker ps -aq --filter "label=$generator_label")
 [ -z "$left" ] || fail "generated containers are left: docker ps --filter label=$generator_label"
 if [ ${#volumes[@]} -gt 0 ]; then
-    rm -rf "$state"
-    say "stopped; history and secrets are removed"
+	rm -rf "$state"
+	say "stopped; history and secrets are removed"
 else
-    say "stopped; history stays in the volumes estiba_*, make up goes on with it"
+	say "stopped; history stays in the volumes estiba_*, make up goes on with it"
 fi

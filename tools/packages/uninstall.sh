@@ -11,30 +11,30 @@ record=$root$prefix/share/estiba/installed
 [ -f "$record" ] || fail "nothing was installed here: there is no $record"
 
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then
-    for unit in estiba-exporter.service estiba-manager.service estiba-generator.timer; do
-        if systemctl is-active --quiet "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
-            fail "$unit is in use: systemctl disable --now $unit"
-        fi
-    done
+	for unit in estiba-exporter.service estiba-manager.service estiba-generator.timer; do
+		if systemctl is-active --quiet "$unit" || systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+			fail "$unit is in use: systemctl disable --now $unit"
+		fi
+	done
 fi
 
 folders=$prefix/share/estiba
 while read -r sum to; do
-    case $to in
-    /etc/*)
-        if [ -e "$root$to" ] && ! sha256sum --status -c <<<"$sum  $root$to"; then
-            echo "kept: $to, which was changed here"
-            continue
-        fi
-        ;;
-    esac
-    rm -f "$root$to"
-    folders+=$'\n'${to%/*}
+	case $to in
+	/etc/*)
+		if [ -e "$root$to" ] && ! sha256sum --status -c <<<"$sum  $root$to"; then
+			echo "kept: $to, which was changed here"
+			continue
+		fi
+		;;
+	esac
+	rm -f "$root$to"
+	folders+=$'\n'${to%/*}
 done <"$record"
 rm "$record"
 
 # Only folders that are named for us, the deepest first.
 awk '{ while (/estiba/) { print; sub(/\/[^\/]*$/, "") } }' <<<"$folders" | sort -ru | while read -r folder; do
-    rmdir --ignore-fail-on-non-empty "$root$folder" 2>/dev/null || true
+	rmdir --ignore-fail-on-non-empty "$root$folder" 2>/dev/null || true
 done
 echo "removed"

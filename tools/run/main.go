@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,20 +17,30 @@ import (
 
 func main() {
 	out := newPrinter(os.Stdout, time.Now())
-	if err := run(out); err != nil {
+	options, err := parseOptions(os.Args[1:], os.Getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage()
+		return
+	}
+	if err == nil {
+		err = run(out, options)
+	}
+	if err != nil {
 		out.line("FAILED: %v", err)
 		os.Exit(1)
 	}
 }
 
-func run(out *printer) error {
+func run(out *printer, options options) error {
 	root, err := repositoryRoot()
 	if err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return errors.New("make run has to be root: it installs Docker if there is none, and reads every process's I/O")
+		return errors.New("make run has to be root, to install Docker if there is none and to read every process's I/O: type sudo make run")
 	}
+	// The programs are to use the Docker Engine that is installed or started here.
+	os.Unsetenv("DOCKER_HOST")
 	// make killed outright must not leave us, and so the containers, behind.
 	if err := stopWithParent(); err != nil {
 		return err
@@ -37,7 +48,7 @@ func run(out *printer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
-	dirs := newDirs(root)
+	dirs := newDirs(root, options.state)
 	if err := dirs.create(); err != nil {
 		return err
 	}
@@ -49,7 +60,7 @@ func run(out *printer) error {
 	state.stopLeftovers(out)
 
 	spawner := newSpawner(state)
-	system := &system{dirs: dirs, out: out, spawner: spawner}
+	system := &system{dirs: dirs, out: out, spawner: spawner, options: options, ports: options.ports, engine: newEngine(options.docker)}
 	err = system.up(ctx)
 	if err == nil {
 		err = system.watch(ctx)
@@ -60,6 +71,7 @@ func run(out *printer) error {
 	out.blank()
 	out.line("stopping what was started here")
 	system.down()
+	system.own()
 	if interrupted {
 		out.line("stopped. History stays in %s for the next run.", dirs.relative(dirs.state))
 		return nil
@@ -75,13 +87,11 @@ type dirs struct {
 	logs  string
 }
 
-func newDirs(root string) dirs {
-	return dirs{
-		root:  root,
-		bin:   filepath.Join(root, "build", "bin"),
-		state: filepath.Join(root, ".run"),
-		logs:  filepath.Join(root, ".run", "logs"),
+func newDirs(root, state string) dirs {
+	if state == "" {
+		state = filepath.Join(root, ".run")
 	}
+	return dirs{root: root, bin: filepath.Join(root, "build", "bin"), state: state, logs: filepath.Join(state, "logs")}
 }
 
 func (d dirs) create() error {
@@ -95,7 +105,7 @@ func (d dirs) create() error {
 
 // relative is path as a person in the repository would type it.
 func (d dirs) relative(path string) string {
-	if r, err := filepath.Rel(d.root, path); err == nil {
+	if r, err := filepath.Rel(d.root, path); err == nil && filepath.IsLocal(r) {
 		return r
 	}
 	return path

@@ -18,6 +18,10 @@ func (s *system) loadModule(ctx context.Context) error {
 		s.out.line("the kernel module is loaded already: it is used, and left alone at the end")
 		return nil
 	}
+	if !s.options.module {
+		s.out.line(without, "not wanted")
+		return nil
+	}
 	if _, err := os.Stat("/proc/modules"); err != nil {
 		s.out.line(without, "this kernel takes no modules")
 		return nil
@@ -59,8 +63,7 @@ func (s *system) installHeaders(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if err := s.step(ctx, "installing this kernel's headers", "apt-headers", []string{"DEBIAN_FRONTEND=noninteractive"},
-		"apt-get", "-q", "install", "-y", "--no-install-recommends", "linux-headers-"+kernelRelease()); err != nil {
+	if err := s.aptInstall(ctx, "installing this kernel's headers", "apt-headers", "linux-headers-"+kernelRelease(), "gcc"); err != nil {
 		s.out.line("this kernel's headers cannot be installed (the log is in %s)", s.dirs.relative(s.dirs.logs))
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 func testDirs(t *testing.T) dirs {
 	t.Helper()
-	d := newDirs(t.TempDir())
+	d := newDirs(t.TempDir(), "")
 	if err := d.create(); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestSecondRunIsRefusedByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := takeLock(context.Background(), d, out); err == nil || !strings.Contains(err.Error(), "runs here already") {
+	if _, err := takeLock(context.Background(), d, out); err == nil || !strings.Contains(err.Error(), "holds the lock") {
 		t.Fatalf("second run: %v", err)
 	}
 	first.release()
@@ -107,25 +107,28 @@ func TestChildrenDieWithTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var child string
-	for deadline := time.Now().Add(10 * time.Second); child == ""; time.Sleep(20 * time.Millisecond) {
-		if data, err := os.ReadFile(file); err == nil {
-			child = string(data)
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no child was started")
-		}
-	}
+	eventually(t, "a child is started", func() bool {
+		data, err := os.ReadFile(file)
+		child = string(data)
+		return err == nil && child != ""
+	})
 	if _, err := startTime(child); err != nil {
 		t.Fatalf("child %s: %v", child, err)
 	}
 	run.Process.Kill()
 	run.Wait()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if fields, err := statFields(child); err != nil || fields[2] == "Z" {
-			return
-		}
+	eventually(t, "child "+child+" ends with the run that was killed", func() bool {
+		fields, err := statFields(child)
+		return err != nil || fields[2] == "Z"
+	})
+}
+
+// eventually is testutil.Eventually for this module, which does not need the other.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("child %s outlives the run that was killed", child)
+			t.Fatalf("timed out: %s", what)
 		}
 	}
 }
@@ -168,19 +171,31 @@ func TestWhatIsShown(t *testing.T) {
 		"generator: created 10 containers: 1 ram high"; got != want {
 		t.Errorf("batchLine = %q, want %q", got, want)
 	}
+	if got, want := batchLine(`level=error caller=fleet.go:85 msg="creating container failed" name=a err="creating \"a\": refused"`),
+		`generator: creating container failed: creating "a": refused`; got != want {
+		t.Errorf("batchLine = %q, want %q", got, want)
+	}
 	for _, tt := range []struct {
-		line, want string
-		done       bool
+		name, line, want string
+		done             bool
 	}{
-		{`{"phase":"intent","name":"a"}`, "", false},
-		{`not json`, "", false},
-		{`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"done"}`,
-			"manager: remove 0123456789ab a (kind io, rule surplus): done", true},
-		{`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"refused","guard":"last_of_kind"}`,
-			"manager: remove 0123456789ab a (kind io, rule surplus): refused, last_of_kind", false},
+		{"intent", `{"phase":"intent","name":"a"}`, "", false},
+		{"not JSON", `not json`, "", false},
+		{
+			"done",
+			`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"done"}`,
+			"manager: remove 0123456789ab a (kind io, rule surplus): done", true,
+		},
+		{
+			"refused",
+			`{"phase":"outcome","container":"0123456789abcdef","name":"a","kind":"io","rule":"surplus","action":"remove","outcome":"refused","guard":"last_of_kind"}`,
+			"manager: remove 0123456789ab a (kind io, rule surplus): refused, last_of_kind", false,
+		},
 	} {
-		if got, done := killLine(tt.line); got != tt.want || done != tt.done {
-			t.Errorf("killLine(%s) = %q, %v, want %q, %v", tt.line, got, done, tt.want, tt.done)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if got, done := killLine(tt.line); got != tt.want || done != tt.done {
+				t.Errorf("killLine(%s) = %q, %v, want %q, %v", tt.line, got, done, tt.want, tt.done)
+			}
+		})
 	}
 }

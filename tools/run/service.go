@@ -39,7 +39,7 @@ func (s *system) startService(ctx context.Context, svc *service) error {
 		return fmt.Errorf("starting %s: %w", svc.name, err)
 	}
 	failed := s.waitReady(ctx, svc, exits)
-	if failed == errEnded {
+	if errors.Is(failed, errEnded) {
 		return fmt.Errorf("%s ended at its start; the end of %s:\n%s", svc.name, s.dirs.relative(log), tail(log, 15))
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})

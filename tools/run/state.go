@@ -33,7 +33,7 @@ func takeLock(ctx context.Context, d dirs, out *printer) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock: %w", err)
 	}
-	told := false
+	announced := false
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -45,13 +45,13 @@ func takeLock(ctx context.Context, d dirs, out *printer) (*state, error) {
 		}
 		holder, _ := os.ReadFile(path)
 		pid, word, _ := strings.Cut(strings.TrimSpace(string(holder)), " ")
-		if word != stopping && orphaned(pid) == false || time.Now().After(deadline) {
+		if word != stopping && !orphaned(pid) || time.Now().After(deadline) {
 			f.Close()
-			return nil, fmt.Errorf("Estiba runs here already (pid %s); stop it with Ctrl-C there, or: kill %s", pid, pid)
+			return nil, fmt.Errorf("another make run holds the lock (pid %s); stop it with Ctrl-C there, or: kill %s", pid, pid)
 		}
-		if !told {
+		if !announced {
 			out.line("an earlier run (pid %s) is still stopping; waiting for it", pid)
-			told = true
+			announced = true
 		}
 		select {
 		case <-ctx.Done():
@@ -64,7 +64,7 @@ func takeLock(ctx context.Context, d dirs, out *printer) (*state, error) {
 	return s, s.writeLock("")
 }
 
-// orphaned tells whether process pid lost its parent: a run whose make was
+// orphaned reports whether process pid lost its parent: a run whose make was
 // killed is about to stop by itself.
 func orphaned(pid string) bool {
 	fields, err := statFields(pid)
@@ -141,7 +141,7 @@ func (s *state) stopLeftovers(out *printer) {
 	}
 }
 
-// alive tells whether pid is a process that is not a zombie.
+// alive reports whether pid is a process that is not a zombie.
 func alive(pid int) bool {
 	fields, err := statFields(strconv.Itoa(pid))
 	return err == nil && fields[2] != "Z"

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"fmt"
-	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -16,29 +16,27 @@ type system struct {
 	dirs    dirs
 	out     *printer
 	spawner *spawner
+	options options
+	ports   ports
+	engine  *engine
+	grafana *grafana // nil when there is to be none
 	undo    []func() // in the order in which they became needed
 
 	auditStart int64 // length of the manager's record before this run
 }
 
-// Addresses on which the parts listen: loopback only.
-const (
-	exporterAddress     = "127.0.0.1:10120"
-	managerAddress      = "127.0.0.1:10121"
-	prometheusAddress   = "127.0.0.1:9090"
-	alertmanagerAddress = "127.0.0.1:9093"
-)
-
 // up installs, builds and starts everything, in the order of the data's way.
 func (s *system) up(ctx context.Context) error {
 	s.out.line("%s, %d cores, kernel %s", distribution(), runtime.NumCPU(), kernelRelease())
-	if err := waitForPorts(ctx); err != nil {
+	// Grafana's port is looked at when its image is there.
+	if err := s.ports.free(ctx, 5*time.Second, partExporter, partManager, partPrometheus, partAlertmanager); err != nil {
 		return err
 	}
 	for _, part := range []func(context.Context) error{
 		s.buildAndInstall,
 		s.loadModule,
 		s.startDocker,
+		s.startGrafana,
 		s.startParts,
 	} {
 		if err := part(ctx); err != nil {
@@ -61,52 +59,72 @@ func (s *system) buildAndInstall(ctx context.Context) error {
 		return err
 	}
 	return s.step(ctx, "compiling Prometheus and Alertmanager (once; the longest part of the first run)", "build-tools", nil,
-		filepath.Join(s.dirs.root, "tools", "build.sh"), "prometheus", "alertmanager")
+		filepath.Join(s.dirs.root, "tools", "build.sh"), "prometheus", "alertmanager", "amtool")
+}
+
+// own gives the files of a run under sudo to the caller of sudo.
+func (s *system) own() {
+	out, err := exec.Command(filepath.Join(s.dirs.root, "tools", "own.sh"), s.dirs.state).CombinedOutput()
+	if err != nil {
+		s.out.line("giving the files to the caller of sudo: %v: %s", err, bytes.TrimSpace(out))
+	}
 }
 
 // startParts starts our programs and the two servers, each one checked before
 // the next, so that a mistake is seen where it is made.
 func (s *system) startParts(ctx context.Context) error {
+	config, err := s.configuration()
+	if err != nil {
+		return err
+	}
 	bin := func(name string) string { return filepath.Join(s.dirs.bin, name) }
-	in := func(parts ...string) string { return filepath.Join(append([]string{s.dirs.root}, parts...)...) }
+	docker := "--docker.host=unix://" + s.options.docker
 	parts := []*service{
 		{
-			name:  "exporter",
-			argv:  []string{bin("exporter"), "--web.listen-address=" + exporterAddress, "--source=auto"},
-			ready: httpReady("http://" + exporterAddress + "/-/ready"),
+			name:  partExporter,
+			argv:  []string{bin("exporter"), "--web.listen-address=" + s.ports.address(partExporter), "--source=auto", docker},
+			ready: httpReady(s.ports.url(partExporter) + "/-/ready"),
 		},
 		{
-			name: "alertmanager",
-			argv: []string{bin("alertmanager"), "--config.file=" + in("prometheus", "alertmanager.yml"),
+			name: partAlertmanager,
+			argv: []string{
+				bin("alertmanager"), "--config.file=" + filepath.Join(config, "alertmanager.yml"),
 				"--storage.path=" + filepath.Join(s.dirs.state, "alertmanager"),
-				"--web.listen-address=" + alertmanagerAddress, "--cluster.listen-address="},
-			ready: httpReady("http://" + alertmanagerAddress + "/-/ready"),
+				"--web.listen-address=" + s.ports.address(partAlertmanager), "--web.external-url=" + s.ports.url(partAlertmanager),
+				"--cluster.listen-address=",
+			},
+			ready: httpReady(s.ports.url(partAlertmanager) + "/-/ready"),
 		},
 		{
-			name: "prometheus",
-			argv: []string{bin("prometheus"), "--config.file=" + in("prometheus", "prometheus.yml"),
+			name: partPrometheus,
+			argv: []string{
+				bin("prometheus"), "--config.file=" + filepath.Join(config, "prometheus.yml"),
 				"--storage.tsdb.path=" + filepath.Join(s.dirs.state, "prometheus"),
 				"--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=4GB",
-				"--web.listen-address=" + prometheusAddress},
-			ready: httpReady("http://" + prometheusAddress + "/-/ready"),
+				"--web.listen-address=" + s.ports.address(partPrometheus), "--web.external-url=" + s.ports.url(partPrometheus),
+			},
+			ready: httpReady(s.ports.url(partPrometheus) + "/-/ready"),
 		},
 		{
-			name: "manager",
-			argv: []string{bin("manager"), "run", "--config.file=" + in("manager", "policies", "one-of-each-kind.yml"),
-				"--prometheus.url=http://" + prometheusAddress, "--alertmanager.url=http://" + alertmanagerAddress, "--web.listen-address=" + managerAddress,
-				"--audit.file=" + s.auditFile()},
-			ready: httpReady("http://" + managerAddress + "/-/healthy"),
+			name: partManager,
+			argv: []string{
+				bin("manager"), "run", "--config.file=" + filepath.Join(s.dirs.root, "manager", "policies", "one-of-each-kind.yml"),
+				"--prometheus.url=" + s.ports.url(partPrometheus), "--alertmanager.url=" + s.ports.url(partAlertmanager),
+				"--web.listen-address=" + s.ports.address(partManager), docker,
+				"--audit.file=" + s.auditFile(), "--grafana.url=" + s.ports.url(partGrafana), // linked if it answers
+			},
+			ready: httpReady(s.ports.url(partManager) + "/-/healthy"),
 		},
 		{
-			name: "generator",
-			argv: []string{bin("generator"), "run", "--lock-file=" + filepath.Join(s.dirs.state, "generator.lock")},
+			name: partGenerator,
+			argv: []string{bin("generator"), "run", "--lock-file=" + filepath.Join(s.dirs.state, "generator.lock"), docker},
 		},
 	}
 	if info, err := os.Stat(s.auditFile()); err == nil {
 		s.auditStart = info.Size()
 	}
 	for _, p := range parts {
-		if p.name == "generator" {
+		if p.name == partGenerator {
 			// Undone after the generator has stopped, so that nothing new comes.
 			s.onDown(s.cleanContainers)
 		}
@@ -136,31 +154,9 @@ func (s *system) cleanContainers() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := s.step(ctx, "removing the generated containers", "generator-clean", nil,
-		filepath.Join(s.dirs.bin, "generator"), "clean"); err != nil {
+		filepath.Join(s.dirs.bin, "generator"), "clean", "--docker.host=unix://"+s.options.docker); err != nil {
 		s.out.line("%v", err)
 	}
-}
-
-// waitForPorts fails early, with the address, when another program listens
-// where we are to listen. A killed run's programs get a moment to go.
-func waitForPorts(ctx context.Context) error {
-	for _, address := range []string{exporterAddress, managerAddress, prometheusAddress, alertmanagerAddress} {
-		deadline := time.Now().Add(5 * time.Second)
-		for {
-			l, err := net.Listen("tcp", address)
-			if err == nil {
-				l.Close()
-				break
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("another program listens on %s already: stop it first (%w)", address, err)
-			}
-			if err := pause(ctx, 200*time.Millisecond); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // pause waits for d, or for the end of ctx, which is its error.

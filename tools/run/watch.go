@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -21,29 +22,63 @@ const (
 	summaryEvery = 30 * time.Second
 )
 
-const whereToLook = `
-Estiba runs. Look at:
-  http://%[2]s/        what the manager decided about each container, and why
-  http://%[3]s/        history and queries (Prometheus; this build answers queries, it carries no page)
-  http://%[4]s/        notifications (Alertmanager)
+// link is a page and what is on it.
+type link struct{ url, text string }
 
-Try, in another terminal:
-  curl -s http://%[1]s/metrics | grep estiba_container_cpu_seconds_total
-  curl -s http://%[3]s/api/v1/query --data-urlencode 'query=estiba:container_class'
-  curl -s http://%[2]s/api/v1/decisions
-  %[5]s/manager plan --config.file manager/policies/one-of-each-kind.yml --prometheus.url http://%[3]s
-  %[5]s/manager report --prometheus.url http://%[3]s
-  %[5]s/exporter dump
+func (l link) String() string { return l.url + "  " + l.text }
 
-Logs are in %[6]s/, each kill's record in %[7]s. Ctrl-C stops it all.
+// links are the pages for a person. Prometheus is not among them: this build of it has the
+// API only.
+func (s *system) links() []link {
+	links := []link{
+		{s.ports.url(partManager) + "/", "what the manager decided about each container, and why"},
+		{s.ports.url(partAlertmanager) + "/", "alerts and silences (Alertmanager)"},
+		{s.ports.url(partExporter) + "/metrics", "what the exporter publishes"},
+	}
+	if s.grafana.answers() {
+		links = append(links, s.grafanaLink())
+	}
+	return links
+}
 
-`
+// intro is what a person is to know once everything runs. Of the links it has those that answer.
+func (s *system) intro(ctx context.Context) string {
+	var b strings.Builder
+	b.WriteString("\nEstiba runs. Look at:\n")
+	for _, l := range s.links() {
+		if err := httpReady(l.url)(ctx); err != nil {
+			s.out.line("no page: %v", err)
+			continue
+		}
+		fmt.Fprintf(&b, "  %s\n", l)
+	}
+	bin, prometheus := s.dirs.relative(s.dirs.bin), s.ports.url(partPrometheus)
+	server := ""
+	if !s.ports.usual(partPrometheus) {
+		server = " --prometheus.url=" + prometheus
+	}
+	fmt.Fprintf(&b, `
+Try, in another terminal (Prometheus is here without its web UI, so with its API):
+  curl -s %[1]s/metrics | grep estiba_container_cpu_seconds_total
+  curl -s '%[2]s/api/v1/query?query=estiba:container_class'
+  curl -s %[3]s/api/v1/decisions
+  %[4]s/manager plan --config.file=manager/policies/one-of-each-kind.yml%[5]s
+  %[4]s/manager report%[5]s
+  %[4]s/amtool --alertmanager.url=%[6]s alert
+  %[4]s/exporter dump
+
+Logs are in %[7]s/, each kill's record in %[8]s. Ctrl-C stops it all.
+
+`, s.ports.url(partExporter), prometheus, s.ports.url(partManager), bin, server, s.ports.url(partAlertmanager),
+		s.dirs.relative(s.dirs.logs), s.dirs.relative(s.auditFile()))
+	return b.String()
+}
 
 // watch shows what happens until ctx ends: each batch of the generator, each
 // kill of the manager, and now and then what runs.
 func (s *system) watch(ctx context.Context) error {
-	s.out.text(fmt.Sprintf(whereToLook, exporterAddress, managerAddress, prometheusAddress, alertmanagerAddress,
-		s.dirs.relative(s.dirs.bin), s.dirs.relative(s.dirs.logs), s.dirs.relative(s.auditFile())))
+	grafana := s.grafanaNews(ctx)
+	s.out.text(s.intro(ctx))
 
 	generator := newFollower(filepath.Join(s.dirs.logs, "generator.log"), 0)
 	defer generator.close()
@@ -59,6 +94,9 @@ func (s *system) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-grafana:
+			s.reportGrafana()
+			grafana = nil
 		case <-lines.C:
 			generator.each(func(line string) {
 				if text := batchLine(line); text != "" {
@@ -75,7 +113,7 @@ func (s *system) watch(ctx context.Context) error {
 				}
 			})
 		case <-summary.C:
-			running, err := runningByKind(ctx)
+			running, err := s.runningByKind(ctx)
 			if err != nil {
 				s.out.line("Prometheus gives no answer now: %v", err)
 				continue
@@ -85,17 +123,33 @@ func (s *system) watch(ctx context.Context) error {
 	}
 }
 
-// batchLine is what the generator says, in plain words.
+// batchLine is what the generator says, in plain words, with the error where there is one.
 func batchLine(line string) string {
-	_, rest, ok := strings.Cut(line, ` msg="`)
-	if !ok {
+	message := logField(line, "msg")
+	if message == "" {
 		return ""
 	}
-	message, _, ok := strings.Cut(rest, `"`)
-	if !ok {
-		return ""
+	if err := logField(line, "err"); err != "" {
+		message += ": " + err
 	}
 	return "generator: " + message
+}
+
+// logField is the value of a quoted field of a line in logfmt, or "".
+func logField(line, key string) string {
+	_, rest, ok := strings.Cut(line, " "+key+"=")
+	if !ok {
+		return ""
+	}
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return ""
+	}
+	value, err := strconv.Unquote(quoted)
+	if err != nil {
+		return ""
+	}
+	return value
 }
 
 // killLine is one outcome of the manager's record in plain words, or "", and
@@ -119,11 +173,11 @@ func killLine(line string) (text string, done bool) {
 }
 
 // runningByKind asks Prometheus how many managed containers of each kind run.
-func runningByKind(ctx context.Context) (string, error) {
+func (s *system) runningByKind(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	query := url.Values{"query": {`count by (kind) (estiba_container_info{managed="true"})`}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+prometheusAddress+"/api/v1/query?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.ports.url(partPrometheus)+"/api/v1/query?"+query.Encode(), nil)
 	if err != nil {
 		return "", err
 	}
@@ -197,7 +251,7 @@ func (f *follower) each(do func(line string)) {
 	}
 }
 
-// replaced tells whether the path now names another file than the open one.
+// replaced reports whether the path now names another file than the open one.
 func (f *follower) replaced() bool {
 	now, err := os.Stat(f.path)
 	if err != nil {

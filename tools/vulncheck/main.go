@@ -20,7 +20,7 @@ import (
 )
 
 // module is the database as a module. Its newest version is asked for at each run: a
-// database that stands still tells nothing new.
+// database that is not updated has nothing new.
 const module = "golang.org/x/vulndb"
 
 // program is one, and its tools: packages as seen from their module's folder.
@@ -35,8 +35,12 @@ const thirdParty = "remove_all_sd,enable_moby_sd,netgo"
 var programs = []program{
 	{module: "../..", packages: []string{"./exporter", "./manager", "./generator"}},
 	{module: "../compose", packages: []string{"./socketproxy"}},
-	{module: "..", tags: thirdParty, packages: []string{"github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"}},
-	{module: "../alertmanager", tags: thirdParty, packages: []string{"github.com/prometheus/alertmanager/cmd/alertmanager", "github.com/prometheus/alertmanager/cmd/amtool"}},
+	{module: "..", tags: thirdParty, packages: []string{
+		"github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool",
+	}},
+	{module: "../alertmanager", tags: thirdParty, packages: []string{
+		"github.com/prometheus/alertmanager/cmd/alertmanager", "github.com/prometheus/alertmanager/cmd/amtool",
+	}},
 }
 
 func main() {
@@ -50,7 +54,7 @@ func main() {
 	}
 }
 
-// check prints what is known of programs, and tells whether anything of it is not
+// check prints what is known of programs, and reports whether anything of it is not
 // accepted.
 func check(database, list string, programs []program, out io.Writer) (bool, error) {
 	accepted, err := readAccepted(list)
@@ -80,7 +84,7 @@ func check(database, list string, programs []program, out io.Writer) (bool, erro
 		}
 	}
 	for id := range accepted {
-		if !used[id] { // harms nobody, and the database changes without us
+		if !used[id] { // is harmless, and the database changes without us
 			fmt.Fprintf(out, "%s: %s is not found any more: take it out\n", list, id)
 		}
 	}

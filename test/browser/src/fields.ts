@@ -30,7 +30,7 @@ export function registryFor(d: Dashboard): FieldConfigOptionsRegistry {
     shouldApply: (f: Field) => !numbersOnly.has(id) || f.type === FieldType.number || f.type === FieldType.time || id === 'unit',
   }));
   const custom = new Set<string>();
-  for (const p of d.panels) {
+  for (const p of d.panels.filter((p) => p.type !== 'row')) {
     Object.keys(p.fieldConfig.defaults.custom ?? {}).forEach((key) => custom.add(key));
     for (const o of p.fieldConfig.overrides) {
       for (const { id } of o.properties) {

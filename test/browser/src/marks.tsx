@@ -4,6 +4,7 @@ import { createPortal } from 'react-dom';
 import { useTheme2, type UPlotConfigBuilder } from '@grafana/ui';
 
 export interface Mark {
+  panels: number[]; // ids
   time: number; // ms
   color: string;
   title: string;

@@ -21,13 +21,17 @@ export interface Panel {
   fieldConfig: FieldConfigSource;
   options: any;
   transformations?: DataTransformerConfig[];
+  /** Only in rows. */
+  collapsed?: boolean;
+  panels?: Panel[];
 }
 
 export interface Variable {
   name: string;
   label: string;
   type: string;
-  query: { query: string; refId: string };
+  query: string | { query: string; refId: string };
+  current?: { text: string; value: string };
   regex: string;
   sort: number;
   multi: boolean;
@@ -41,6 +45,7 @@ export interface Annotation {
   iconColor: string;
   expr: string;
   step: string;
+  filter: { exclude: boolean; ids: number[] };
 }
 
 export interface Dashboard {

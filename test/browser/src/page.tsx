@@ -4,7 +4,7 @@ import * as React from 'react';
 import { createRoot } from 'react-dom/client';
 import { lastValueFrom } from 'rxjs';
 import { applyFieldOverrides, createTheme, dateTime, locationUtil, transformDataFrame, ThemeContext, type DataFrame, type TimeRange } from '@grafana/data';
-import { GlobalStyles, PanelChrome, PortalContainer } from '@grafana/ui';
+import { GlobalStyles, Icon, PanelChrome, PortalContainer } from '@grafana/ui';
 import { PrometheusAnnotationSupport } from '@grafana/prometheus/dist/esm/annotations.mjs';
 import { interpolateQueryExpr } from '@grafana/prometheus/dist/esm/escaping.mjs';
 import { PrometheusMetricFindQuery } from '@grafana/prometheus/dist/esm/metric_find_query.mjs';
@@ -32,6 +32,9 @@ interface Drawn {
 
 /** choose runs the variable's query and takes the asked values, else all, else the first one. */
 async function choose(v: Variable, values: Values) {
+  if (v.type !== 'query' || typeof v.query === 'string') {
+    return { ...v.current!, of: 1 };
+  }
   const source = { metadataRequest: async (path: string, params: any) => ({ data: { data: await ask(path, params) } }) };
   const found = await new PrometheusMetricFindQuery(source as any, interpolate(v.query.query, values)).process(range);
   const options = found.flatMap(({ text }: any) => {
@@ -41,7 +44,7 @@ async function choose(v: Variable, values: Values) {
   });
   const wanted = asked.get(`var-${v.name}`);
   if (v.includeAll && !wanted) {
-    return { text: 'All', value: v.allValue ?? '', of: options.length };
+    return { text: 'All', value: v.allValue ?? interpolateQueryExpr(options.map((o) => o.value), v as any), of: options.length };
   }
   if (v.multi) {
     const several = asked.getAll(`var-${v.name}`).filter((name) => options.some((o) => o.value === name));
@@ -54,6 +57,9 @@ async function choose(v: Variable, values: Values) {
 async function marksOf(d: Dashboard, values: Values): Promise<Mark[]> {
   const support = PrometheusAnnotationSupport({} as any);
   const marks: Mark[] = [];
+  if (d.annotations.list.some((a) => a.filter.exclude || a.filter.ids.length === 0)) {
+    throw new Error('annotations on all panels cannot be drawn');
+  }
   for (const saved of d.annotations.list.filter((a) => a.enable)) {
     const annotation: any = support.prepareAnnotation!(structuredClone(saved));
     const target = { ...annotation.target, format: 'time_series', range: true, instant: false };
@@ -61,7 +67,7 @@ async function marksOf(d: Dashboard, values: Values): Promise<Mark[]> {
     const frames = await framesOf(target, interpolate(target.expr, values), range, stepMs);
     const events = await lastValueFrom(support.processEvents!(annotation, frames));
     for (const e of events ?? []) {
-      marks.push({ time: e.time!, color: saved.iconColor, title: e.title!, text: e.text!, tags: e.tags! });
+      marks.push({ panels: saved.filter.ids, time: e.time!, color: saved.iconColor, title: e.title!, text: e.text!, tags: e.tags! });
     }
   }
   return marks;
@@ -81,7 +87,7 @@ async function load(panel: Panel, d: Dashboard, width: number, values: Values, m
   frames = applyFieldOverrides({
     data: frames, fieldConfig: panel.fieldConfig, fieldConfigRegistry: registryFor(d), replaceVariables: replace as any, theme, timeZone,
   });
-  return { frames, range, marks, replace: replace as any };
+  return { frames, range, marks: marks.filter((m) => m.panels.includes(panel.id)), replace: replace as any };
 }
 
 /** place gives each panel its box: the grid, or on a phone one below the other. */
@@ -104,6 +110,16 @@ function place(panels: Panel[], width: number) {
   return { boxes, height: Math.max(...[...boxes.values()].map((b) => b.top + b.height)) };
 }
 
+/** Row is the head of a row; what is folded in Grafana is drawn open. */
+function Row({ panel }: { panel: Panel }) {
+  return (
+    <div style={{ display: 'flex', alignItems: 'center', gap: 8, height: '100%', ...theme.typography.h5, color: theme.colors.text.primary }}>
+      <Icon name={panel.collapsed ? 'angle-right' : 'angle-down'} />{panel.title}
+      {panel.collapsed && <span style={{ color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize }}>(folded at first)</span>}
+    </div>
+  );
+}
+
 function Page({ d, drawn, boxes, height }: { d: Dashboard; drawn: Drawn } & ReturnType<typeof place>) {
   const small = { color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize };
   return (
@@ -122,10 +138,10 @@ function Page({ d, drawn, boxes, height }: { d: Dashboard; drawn: Drawn } & Retu
       <main style={{ position: 'relative', margin: 8, height }}>
         {drawn.panels.map(({ panel, data, error }) => (
           <section key={panel.id} data-panel={panel.id} style={{ position: 'absolute', ...boxes.get(panel.id)! }}>
-            <PanelChrome title={panel.title} description={panel.description} width={boxes.get(panel.id)!.width} height={boxes.get(panel.id)!.height}
+            {panel.type === 'row' ? <Row panel={panel} /> : <PanelChrome title={panel.title} description={panel.description} width={boxes.get(panel.id)!.width} height={boxes.get(panel.id)!.height}
               statusMessage={error} padding={panel.type === 'table' ? 'none' : 'md'}>
               {(width, height) => (data ? <Content panel={panel} data={data} width={width} height={height} /> : <div data-error>{error}</div>)}
-            </PanelChrome>
+            </PanelChrome>}
           </section>
         ))}
       </main>
@@ -141,6 +157,7 @@ async function main() {
     __range: `${Math.round((range.to.valueOf() - range.from.valueOf()) / 1000)}s`,
     __url_time_range: `from=${range.from.valueOf()}&to=${range.to.valueOf()}`,
   };
+  d.panels = d.panels.flatMap((p) => [p, ...(p.panels ?? [])]);
   const drawn: Drawn = { panels: [], marks: [], chosen: {} };
   for (const v of d.templating.list) {
     drawn.chosen[v.name] = await choose(v, values);
@@ -149,6 +166,10 @@ async function main() {
   drawn.marks = await marksOf(d, values);
   const { boxes, height } = place(d.panels, document.documentElement.clientWidth - 2 * gap);
   for (const panel of d.panels) {
+    if (panel.type === 'row') {
+      drawn.panels.push({ panel });
+      continue;
+    }
     try {
       drawn.panels.push({ panel, data: await load(panel, d, boxes.get(panel.id)!.width, values, drawn.marks) });
     } catch (err) {

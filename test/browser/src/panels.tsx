@@ -2,7 +2,7 @@
 // own panels are made of.
 import * as React from 'react';
 import {
-  cacheFieldDisplayNames, getDisplayValueAlignmentFactors, getFieldDisplayValues, type DataFrame, type FieldConfigSource, type FieldDisplay,
+  applyNullInsertThreshold, cacheFieldDisplayNames, getDisplayValueAlignmentFactors, getFieldDisplayValues, nullToValue, type DataFrame, type FieldConfigSource, type FieldDisplay,
   type GrafanaTheme2, type InterpolateFunction, type TimeRange,
 } from '@grafana/data';
 import { BigValue, TimeSeries, VizRepeater, useTheme2, type UPlotConfigBuilder } from '@grafana/ui';
@@ -63,10 +63,15 @@ function Stat({ panel, data, width, height }: Props) {
 }
 
 function Graph({ panel, data, width, height }: Props) {
-  const frames = data.frames.filter((f) => f.length > 0);
+  // As Grafana's time series panel does: a series that has ended ends with null, which is
+  // its last value in the legend, and colours by name are made of cached names.
+  const [from, to] = [data.range.from.valueOf(), data.range.to.valueOf()];
+  const frames = data.frames.filter((f) => f.length > 0)
+    .map((frame) => nullToValue(applyNullInsertThreshold({ frame, refFieldPseudoMin: from, refFieldPseudoMax: to })));
   if (frames.length === 0) {
     return <Nothing panel={panel} width={width} height={height} />;
   }
+  cacheFieldDisplayNames(frames);
   return (
     <TimeSeries frames={frames} structureRev={1} timeRange={data.range} timeZone={timeZone} width={width} height={height} legend={panel.options.legend}
       options={panel.options}>

@@ -6,11 +6,12 @@ import { getFieldDisplayValuesProxy, type ScopedVars } from '@grafana/data';
 export type Values = Record<string, string>;
 
 /**
- * interpolate replaces $name, ${name} and ${__data.fields.Name}. A variable
+ * interpolate replaces $name, ${name}, ${name:raw}, ${name:queryparam} and
+ * ${__data.fields.Name}. A variable
  * that nobody set is an error: in Grafana it would reach Prometheus as text.
  */
 export function interpolate(text: string, values: Values, scoped?: ScopedVars): string {
-  return text.replace(/\$(?:\{([\w.]+)\}|(\w+))/g, (whole, braced, bare) => {
+  return text.replace(/\$(?:\{([\w.]+)(?::(raw|queryparam))?\}|(\w+))/g, (whole, braced, format, bare) => {
     const name = braced ?? bare;
     if (/^\d+$/.test(name)) {
       return whole; // a group of label_replace
@@ -27,6 +28,6 @@ export function interpolate(text: string, values: Values, scoped?: ScopedVars): 
     if (!(name in values)) {
       throw new Error(`${whole} in ${text} has no value`);
     }
-    return values[name];
+    return format === 'queryparam' ? `var-${name}=${encodeURIComponent(values[name])}` : values[name];
   });
 }

@@ -62,7 +62,7 @@ func (f *filter) judge(r *http.Request) (status int, why string) {
 	return http.StatusOK, ""
 }
 
-// known tells whether the request comes from one of the allowed clients.
+// known reports whether the request comes from one of the allowed clients.
 // Names are asked for each time: a container's address changes.
 func (f *filter) known(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

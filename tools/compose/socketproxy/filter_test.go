@@ -17,7 +17,7 @@ import (
 
 const id = "4f5e8c1d9b7a60235fd1c0ab93e7d2486b1f5c7a9e0d3b2846f1a5c7e9d0b3f2"
 
-// proxy is a filter in front of a socket that tells what it was asked for.
+// proxy is a filter in front of a socket that records requests.
 func proxy(t *testing.T, args ...string) (*httptest.Server, *filter) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -82,23 +82,26 @@ func TestOnlyTheListPasses(t *testing.T) {
 		{"DELETE /containers/" + id + "/x", 403},
 		{"DELETE /x/never", 403},
 	} {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", c.line)
-		resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: strings.Fields(c.line)[0]})
-		if err != nil {
-			t.Fatalf("%s: %v", c.line, err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		conn.Close()
-		if resp.StatusCode != c.want {
-			t.Errorf("%s: %d, want %d", c.line, resp.StatusCode, c.want)
-		}
-		if passed := strings.Contains(string(body), "/"); passed != (c.want == 200) {
-			t.Errorf("%s: the engine said %q", c.line, body)
-		}
+		t.Run(c.line, func(t *testing.T) {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", c.line)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: strings.Fields(c.line)[0]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			if resp.StatusCode != c.want {
+				t.Errorf("status %d, want %d", resp.StatusCode, c.want)
+			}
+			if passed := strings.Contains(string(body), "/"); passed != (c.want == 200) {
+				t.Errorf("the Engine answered %q", body)
+			}
+		})
 	}
 }
 
@@ -121,11 +124,13 @@ func TestClients(t *testing.T) {
 		"172.18.0.3":     403,
 		"172.18.0.3.x:1": 403,
 	} {
-		r := httptest.NewRequest("GET", "/_ping", nil)
-		r.RemoteAddr = remote
-		if got, _ := f.judge(r); got != want {
-			t.Errorf("%s: %d, want %d", remote, got, want)
-		}
+		t.Run(remote, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/_ping", nil)
+			r.RemoteAddr = remote
+			if got, _ := f.judge(r); got != want {
+				t.Errorf("status %d, want %d", got, want)
+			}
+		})
 	}
 }
 
@@ -146,8 +151,10 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 	for _, args := range [][]string{
 		{"-allowGET=("}, {"-listenip=nowhere"}, {"-proxyport=0"}, {"-allowfrom="}, {"-allowget=/x"}, {"extra"},
 	} {
-		if _, err := parse(args); err == nil {
-			t.Errorf("%v was accepted", args)
-		}
+		t.Run(args[0], func(t *testing.T) {
+			if _, err := parse(args); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }

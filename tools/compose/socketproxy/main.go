@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// healthAddress is where the proxy tells how it is: inside its container only.
+// healthAddress is where the proxy reports its health: inside its container only.
 const healthAddress = "127.0.0.1:55555"
 
 const (
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, logger *slog.Logger) error {
 	return nil
 }
 
-// watch asks for the socket every interval and, if told so, ends the program
+// watch asks for the socket every interval and, if set so, ends the program
 // when it is gone: a restarted container mounts the Engine's new one.
 func watch(ctx context.Context, c config, logger *slog.Logger, end context.CancelCauseFunc) {
 	ticker := time.NewTicker(c.watch)
@@ -102,7 +102,7 @@ func watch(ctx context.Context, c config, logger *slog.Logger, end context.Cance
 	}
 }
 
-// dial tells whether somebody listens on the socket.
+// dial reports whether somebody listens on the socket.
 func dial(ctx context.Context, socket string) error {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", socket)
 	if err != nil {
