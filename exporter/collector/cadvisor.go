@@ -30,7 +30,7 @@ func cadvisorFamilies() []family {
 		p.labels, p.extra = cadvisorLabels, interfaceLabel
 		return family{Desc: desc(name, Counter, help+" Summed over the container's interfaces.", "interface"), points: []point{p}}
 	}
-	computed := func(name string, t Type, help string, u unit, value func(*row) (uint64, bool)) family {
+	computed := func(name string, t Type, help string, u source.Unit, value func(*row) (uint64, bool)) family {
 		return family{Desc: desc(name, t, help), points: []point{{labels: cadvisorLabels, unit: u, value: value}}}
 	}
 	limit := field(source.MemoryLimit)
@@ -41,21 +41,21 @@ func cadvisorFamilies() []family {
 		one("container_cpu_user_seconds_total", Counter, "CPU time used by the container in user mode, in seconds.", source.CPUUser),
 		one("container_cpu_system_seconds_total", Counter, "CPU time used by the container in kernel mode, in seconds.", source.CPUSystem),
 		one("container_cpu_cfs_throttled_seconds_total", Counter, "Time the container was throttled by its CPU limit, in seconds.", source.CPUThrottled),
-		computed("container_cpu_cfs_periods_total", Counter, "CPU limit periods in which the container ran.", plain, limited(source.CPUPeriods)),
-		computed("container_cpu_cfs_throttled_periods_total", Counter, "CPU limit periods in which the container was throttled, out of container_cpu_cfs_periods_total.", plain, limited(source.CPUThrottledPeriods)),
-		computed("container_spec_cpu_quota", Gauge, "CPU time the container may use in each container_spec_cpu_period, in microseconds. Absent if unlimited.", plain, micros(source.CPUQuota)),
-		computed("container_spec_cpu_period", Gauge, "Period of the container's CPU limit, in microseconds.", plain, micros(source.CPUPeriod)),
+		computed("container_cpu_cfs_periods_total", Counter, "CPU limit periods in which the container ran.", source.Count, limited(source.CPUPeriods)),
+		computed("container_cpu_cfs_throttled_periods_total", Counter, "CPU limit periods in which the container was throttled, out of container_cpu_cfs_periods_total.", source.Count, limited(source.CPUThrottledPeriods)),
+		computed("container_spec_cpu_quota", Gauge, "CPU time the container may use in each container_spec_cpu_period, in microseconds. Absent if unlimited.", source.Count, micros(source.CPUQuota)),
+		computed("container_spec_cpu_period", Gauge, "Period of the container's CPU limit, in microseconds.", source.Count, micros(source.CPUPeriod)),
 		one("container_memory_rss", Gauge, "Resident memory of the container's processes, in bytes. Summed over processes.", source.RSS),
 		one("container_memory_usage_bytes", Gauge, "Memory charged to the container's memory cgroup, including page cache, in bytes.", source.MemoryCgroup),
-		computed("container_memory_working_set_bytes", Gauge, "Memory charged to the container minus inactive file cache, in bytes.", kilobytes, workingSet),
-		computed("container_memory_cache", Gauge, "Memory charged to the container minus resident memory of its processes, in bytes: an estimate of its page cache.", kilobytes, cache),
+		computed("container_memory_working_set_bytes", Gauge, "Memory charged to the container minus inactive file cache, in bytes.", source.Kilobytes, workingSet),
+		computed("container_memory_cache", Gauge, "Memory charged to the container minus resident memory of its processes, in bytes: an estimate of its page cache.", source.Kilobytes, cache),
 		one("container_memory_swap", Gauge, "Swapped-out memory of the container, in bytes.", source.Swap),
-		computed("container_spec_memory_limit_bytes", Gauge, "Hard limit of the container's memory, in bytes; 0 if unlimited.", kilobytes,
+		computed("container_spec_memory_limit_bytes", Gauge, "Hard limit of the container's memory, in bytes; 0 if unlimited.", source.Kilobytes,
 			func(r *row) (uint64, bool) {
 				v, _ := limit.value(r)
 				return v, true
 			}),
-		computed("container_fs_usage_bytes", Gauge, "Size of the container's writable layer, in bytes, as last measured by its runtime.", plain, diskUsage),
+		computed("container_fs_usage_bytes", Gauge, "Size of the container's writable layer, in bytes, as last measured by its runtime.", source.Count, diskUsage),
 		one("container_fs_reads_bytes_total", Counter, "Bytes read from storage for the container.", source.DiskRead),
 		one("container_fs_writes_bytes_total", Counter, "Bytes written to storage for the container.", source.DiskWrite),
 		network("container_network_receive_bytes_total", "Bytes received by the container.", source.NetRxBytes),
@@ -64,10 +64,13 @@ func cadvisorFamilies() []family {
 		network("container_network_transmit_packets_total", "Packets sent by the container.", source.NetTxPackets),
 		one("container_processes", Gauge, "Number of processes in the container.", source.Processes),
 		one("container_threads", Gauge, "Number of threads of the container's processes.", source.Threads),
-		computed("container_health_state", Gauge, "Result of the container's health check: 1 healthy, 0 starting or unhealthy, -1 no health check. Absent while its runtime does not answer, and with the CRI, which has none.", signed, healthState),
-		computed("container_start_time_seconds", Gauge, "Start time of the container's init process, in seconds since the Unix epoch.", nanos,
+		{
+			Desc:   desc("container_health_state", Gauge, "Result of the container's health check: 1 healthy, 0 starting or unhealthy, -1 no health check. Absent while its runtime does not answer, and with the CRI, which has none."),
+			points: []point{{labels: cadvisorLabels, signed: true, value: healthState}},
+		},
+		computed("container_start_time_seconds", Gauge, "Start time of the container's init process, in seconds since the Unix epoch.", source.Nanos,
 			func(r *row) (uint64, bool) { return r.started, r.started != 0 }),
-		computed("container_last_seen", Gauge, "Time of the last snapshot with the container, in seconds since the Unix epoch.", plain,
+		computed("container_last_seen", Gauge, "Time of the last snapshot with the container, in seconds since the Unix epoch.", source.Count,
 			func(r *row) (uint64, bool) { return r.seen, true }),
 		{
 			Desc:   desc("container_oom_events_total", Counter, "Out-of-memory events of the container: the larger of the events reported by its runtime and the processes killed by the kernel. Kept after the container exits, as estiba_container_oom_events_total is."),

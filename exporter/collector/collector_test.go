@@ -193,13 +193,14 @@ func (n naive) Collect(ch chan<- prometheus.Metric) {
 				}
 				x := float64(v)
 				switch p.unit {
-				case kilobytes:
+				case source.Kilobytes:
 					x *= 1024
-				case nanos:
+				case source.Nanos:
 					x /= 1e9
-				case hundredths:
+				case source.Hundredths:
 					x /= 100
-				case signed:
+				}
+				if p.signed {
 					x = float64(int64(v))
 				}
 				pairs := prometheus.Labels{}

@@ -26,17 +26,6 @@ type Desc struct {
 	Labels []string // plus `host` with --host
 }
 
-// unit is the format of a sample's value.
-type unit uint8
-
-const (
-	plain      unit = iota
-	kilobytes       // ×1024
-	nanos           // as seconds
-	hundredths      // as a percentage with decimals
-	signed          // an int64
-)
-
 // family is a metric with one or a few samples per container.
 type family struct {
 	Desc
@@ -49,15 +38,15 @@ type point struct {
 	extra  string // additional labels, `,resource="cpu"`
 	labels func(*row) []byte
 	value  func(*row) (uint64, bool)
-	unit   unit
+	unit   source.Unit
+	signed bool // value is an int64
 }
 
 func idLabels(r *row) []byte { return r.entry.labels }
 
 // field returns a point with the value of a field.
 func field(f source.Field) point {
-	units := map[source.Unit]unit{source.Count: plain, source.Kilobytes: kilobytes, source.Nanos: nanos, source.Hundredths: hundredths}
-	return point{labels: idLabels, unit: units[f.Info().Unit], value: func(r *row) (uint64, bool) { return r.container.Get(f) }}
+	return point{labels: idLabels, unit: f.Info().Unit, value: func(r *row) (uint64, bool) { return r.container.Get(f) }}
 }
 
 func resource(name string, f source.Field) point {
@@ -87,7 +76,7 @@ func containerFamilies() []family {
 				"estiba_container_start_time_seconds", Gauge, "Start time of the container's init process, in seconds since the Unix epoch.",
 				idName(),
 			},
-			points: []point{{labels: idLabels, unit: nanos, value: func(r *row) (uint64, bool) { return r.started, r.started != 0 }}},
+			points: []point{{labels: idLabels, unit: source.Nanos, value: func(r *row) (uint64, bool) { return r.started, r.started != 0 }}},
 		},
 		one("estiba_container_processes", Gauge, "Number of processes in the container: all live descendants of its shim, without the shim.", source.Processes),
 		one("estiba_container_threads", Gauge, "Number of threads of the container's processes.", source.Threads),
@@ -103,7 +92,7 @@ func containerFamilies() []family {
 		one("estiba_container_memory_usage_bytes", Gauge, "Memory charged to the container's memory cgroup, including page cache, in bytes.", source.MemoryCgroup),
 		{
 			Desc:   Desc{"estiba_container_memory_working_set_bytes", Gauge, "Memory charged to the container's memory cgroup minus inactive file cache, in bytes: the part that the kernel cannot easily reclaim. Compare this with the limit.", idName()},
-			points: []point{{labels: idLabels, unit: kilobytes, value: workingSet}},
+			points: []point{{labels: idLabels, unit: source.Kilobytes, value: workingSet}},
 		},
 		one("estiba_container_memory_limit_bytes", Gauge, "Hard limit of the container's memory cgroup, in bytes. Absent if unlimited.", source.MemoryLimit),
 		one("estiba_container_disk_read_bytes_total", Counter, "Bytes read from storage for the container. Kernel module and cgroup v1: as charged to its processes. cgroup v2: as transferred by the block layer, counted once on whole devices and not again in the layers above them (LVM, LUKS, md, loop).", source.DiskRead),
@@ -131,7 +120,7 @@ func containerFamilies() []family {
 		},
 		{
 			Desc:   Desc{"estiba_container_exit_code", Gauge, "Exit code of the container, also if it could not be started: 128 plus the signal number if a signal ended it, so 137 after SIGKILL. Absent while the container runs. Same containers as estiba_container_state.", idName()},
-			points: []point{{labels: idLabels, value: exitCode, unit: signed}}, ended: true,
+			points: []point{{labels: idLabels, value: exitCode, signed: true}}, ended: true,
 		},
 		{
 			Desc:   Desc{"estiba_container_restarts_total", Counter, "Restarts of the container by its restart policy since it was last started by request; in Kubernetes, how many containers of this name its pod had before. Same containers as estiba_container_state.", idName()},
@@ -148,7 +137,7 @@ func containerFamilies() []family {
 		one("estiba_container_cpu_throttled_seconds_total", Counter, "Time the container was throttled by its CPU limit, in seconds, from its cgroup with either source.", source.CPUThrottled),
 		{
 			Desc:   Desc{"estiba_container_cpu_limit_cores", Gauge, "CPU limit of the container, in cores: quota divided by period of its cgroup. Absent if unlimited. A change shows after at most 30 s in which the container runs.", idName()},
-			points: []point{{labels: idLabels, unit: nanos, value: cpuLimit}},
+			points: []point{{labels: idLabels, unit: source.Nanos, value: cpuLimit}},
 		},
 		{
 			Desc:   Desc{"estiba_container_cpu_periods_total", Counter, "CPU limit periods in which the container ran. Absent if the container never had a CPU limit.", idName()},

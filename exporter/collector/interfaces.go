@@ -1,6 +1,9 @@
 package collector
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // interfaceFamily is a metric with one sample per network interface of a container.
 type interfaceFamily struct {
@@ -51,7 +54,7 @@ func (w *textWriter) interfaces(families []interfaceFamily, rows []row, openMetr
 				w.b = append(w.b, f.labels(&rows[k])...)
 				w.b = appendLabel(w.b, "interface", one.Name)
 				w.b = append(w.b, '}', ' ')
-				w.b = appendValue(w.b, one.Counts[f.count], plain)
+				w.b = strconv.AppendUint(w.b, one.Counts[f.count], 10)
 				w.b = append(w.b, '\n')
 				w.full()
 			}

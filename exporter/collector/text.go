@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/estiba/estiba/exporter/source"
 )
 
 // chunk is the size of a write: it stays in the CPU cache until it is compressed, and the
@@ -67,7 +69,11 @@ func (w *textWriter) samples(f *family, p *point, rows []row, header, openMetric
 		b = append(b, p.labels(&rows[k])...)
 		b = append(b, p.extra...)
 		b = append(b, '}', ' ')
-		b = appendValue(b, v, p.unit)
+		if p.signed {
+			b = strconv.AppendInt(b, int64(v), 10)
+		} else {
+			b = appendValue(b, v, p.unit)
+		}
 		w.b = append(b, '\n')
 		w.full()
 	}
@@ -108,19 +114,17 @@ func appendHeader(b []byte, d *Desc, openMetrics bool) []byte {
 }
 
 // appendValue appends a number exactly, without the rounding of a float.
-func appendValue(b []byte, v uint64, u unit) []byte {
+func appendValue(b []byte, v uint64, u source.Unit) []byte {
 	switch u {
-	case kilobytes:
+	case source.Kilobytes:
 		if v > math.MaxUint64/1024 {
 			return strconv.AppendFloat(b, float64(v)*1024, 'g', -1, 64)
 		}
 		return strconv.AppendUint(b, v*1024, 10)
-	case nanos:
+	case source.Nanos:
 		return appendDecimal(b, v, 9, 1e9)
-	case hundredths:
+	case source.Hundredths:
 		return appendDecimal(b, v, 2, 100)
-	case signed:
-		return strconv.AppendInt(b, int64(v), 10)
 	}
 	return strconv.AppendUint(b, v, 10)
 }
