@@ -149,7 +149,7 @@ func TestKubernetesRules(t *testing.T) {
 			series["kube_pod_info"+labels+`node="n1"}`] = []string{"1", "1", "1"}
 			owner, _, _ := strings.Cut(p.pod, "-")
 			series["kube_pod_owner"+labels+fmt.Sprintf(`owner_kind="StatefulSet",owner_name=%q}`, owner)] = []string{"1", "1", "1"}
-			if i == 0 { // a pod that has moved is told of twice for a while
+			if i == 0 { // a pod that has moved is listed twice for a while
 				series["kube_pod_info"+labels+`node="n1",uid="old"}`] = []string{"1", "1", "1"}
 			}
 		}

@@ -16,7 +16,7 @@
 #include "estiba.h"
 
 /*
- * The low half of the start time tells a reused pid from the old one: both would have
+ * The low half of the start time distinguishes a reused pid from the old one: both would have
  * to exist during one snapshot.
  */
 struct entry {

@@ -79,7 +79,7 @@ static bool has_id(const struct estiba_container *c, const struct estiba_named *
 
 /*
  * Containers of a shim may be in several cgroups with the same id. Note the runtime's
- * name, and a cgroup that the children of the shim do not tell.
+ * name, and a cgroup that the children of the shim do not have.
  */
 static void note_cgroup(struct estiba_container *c, const struct estiba_class *e,
 			struct cgroup *top, bool moved)
@@ -94,7 +94,7 @@ static void note_cgroup(struct estiba_container *c, const struct estiba_class *e
 		estiba_cgroup_also(c, top);
 }
 
-/* Fill in what the shim tells about another container of its pod. */
+/* Fill in what is known from the shim about another container of its pod. */
 static void set_shim(struct estiba_container *c, const struct estiba_container *shim)
 {
 	estiba_container_set_shim(c, shim->shim);

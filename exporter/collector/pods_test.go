@@ -231,7 +231,7 @@ func TestSystemContainers(t *testing.T) {
 	}
 	for labels := range sampled(t, c, "estiba_container_info") {
 		if strings.Contains(labels, `managed="false"`) {
-			t.Errorf("nobody has told: %s", labels)
+			t.Errorf("not reported yet: %s", labels)
 		}
 	}
 }

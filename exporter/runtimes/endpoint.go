@@ -54,7 +54,7 @@ func (e Endpoint) path() string {
 
 // reach connects once, and returns the user whose containers the runtime describes. The
 // error is fs.ErrNotExist or fs.ErrPermission if it is one of these; those of the
-// libraries do not tell.
+// libraries do not report.
 func (e Endpoint) reach(ctx context.Context) (user uint32, err error) {
 	user, err = e.user()
 	path := e.path()

@@ -166,7 +166,7 @@ func (c *Client) Status(ctx context.Context, id string) (Status, error) {
 }
 
 // PauseImage returns the image of a sandbox's own container, "" if the runtime does not
-// tell: containerd and CRI-O have it in the part of the status that is for people.
+// report it: containerd and CRI-O have it in the part of the status that is for people.
 func (c *Client) PauseImage(ctx context.Context, id string) (string, error) {
 	r, err := c.api.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: id, Verbose: true})
 	if err != nil {

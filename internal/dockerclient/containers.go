@@ -47,7 +47,7 @@ type Container struct {
 	OOMKilled bool      // its last exit
 
 	// Networkless: it has loopback only, so it cannot be reached by name or
-	// address. From List and Inspect; Podman's List does not tell, and it is false.
+	// address. From List and Inspect; Podman's List does not report it: false.
 	Networkless bool
 	// Pod is the name of its Podman pod; "" for none. Infra: it only holds the pod's
 	// namespaces. From List with Pods only.

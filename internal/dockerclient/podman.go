@@ -23,7 +23,7 @@ import (
 // (ErrCtrStateInvalid in libpod/define/errors.go). Their status is 500.
 const improperState = "container state improper"
 
-// Runtime asks what answers: package container's Docker or Podman. Its version tells, too,
+// Runtime asks what answers: package container's Docker or Podman. Its version shows it, too,
 // but Podman runs four programs for that answer. An Engine behind a proxy that forbids the
 // question counts as Docker's.
 func (c *Client) Runtime(ctx context.Context) (string, error) {

@@ -347,7 +347,7 @@ func (w *world) foreign(of *simContainer) {
 	}
 	c := simSeries{load: pick(r, 10.0, 60, 95), start: w.now().Round(0).Add(-time.Hour), known: r.IntN(3) > 0, runtime: pick(r, container.Podman, container.CRIO, container.LXC)}
 	switch r.IntN(4) {
-	case 0: // the runtime does not tell
+	case 0: // the runtime does not report it
 		c.runtime, c.pod = pick(r, container.Containerd, container.Docker, ""), true
 	case 1: // another user's Engine of the same kind
 		c.runtime = pick(r, container.Docker, "")

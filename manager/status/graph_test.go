@@ -240,7 +240,7 @@ func TestGraphsOnPage(t *testing.T) {
 	}
 }
 
-// A browser that has the page is told that nothing changed, until something does.
+// A browser that has the page gets 304 until something changes.
 func TestLive(t *testing.T) {
 	s := NewStore()
 	s.Tick(exampleTick())

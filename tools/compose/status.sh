@@ -25,7 +25,7 @@ say
 if grep -qx grafana <<<"$running"; then
 	page grafana 3000 "dashboards; user admin, password: cat ${state#"$root"/}/secrets/grafana_admin_password"
 else
-	say "  grafana does not run: its image was not to be had at make up, or it was stopped"
+	say "  grafana does not run: its image was not available at make up, or it was stopped"
 fi
 page manager 10121 "what is killed and spared, and why"
 page prometheus 9090 "history; the built-in page is in the official image only"

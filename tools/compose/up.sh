@@ -67,10 +67,10 @@ obtain() {
 
 # instead SERVICE PART VARIABLE notes that the image of the pinned build is used.
 instead() {
-	say "  not to be had (${refusal:-no answer}): $2 is built here instead"
+	say "  image not available (${refusal:-no answer}): building $2 here instead"
 	to_build+=("$2")
 	echo "$3=estiba/$2:local" >>"$state/env"
-	[ "$(compose config --images "$1")" = "estiba/$2:local" ] || fail "$3 names an image that is not to be had: $(compose config --images "$1")"
+	[ "$(compose config --images "$1")" = "estiba/$2:local" ] || fail "$3 names an image that is not available: $(compose config --images "$1")"
 }
 to_build=(exporter manager generator)
 obtain prometheus || instead prometheus prometheus ESTIBA_PROMETHEUS_IMAGE
@@ -82,7 +82,7 @@ obtain exporter-docker || {
 if obtain grafana; then
 	services+=(grafana)
 else
-	say "  not to be had (${refusal:-no answer}): grafana is left out. Everything else works without it."
+	say "  image not available (${refusal:-no answer}): starting without Grafana; everything else works without it."
 fi
 "$root/tools/compose/images.sh" "${to_build[@]}"
 

@@ -39,7 +39,7 @@ func oddStats(whole string) (useless, counter map[string]string) {
 func TestOddStat(t *testing.T) {
 	for _, tt := range []struct {
 		which           string // whose stat it is
-		status, cgroups bool   // there is a status; its child's cgroups tell the container
+		status, cgroups bool   // there is a status; its child's cgroups name the container
 	}{
 		{"init", true, true}, {"init", true, false}, {"init", false, true}, {"shim", false, true},
 	} {

@@ -72,7 +72,7 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 }
 
 // enter notes whether the cgroups of the container's processes have changed. Those of its
-// shim only serve to tell the runtime from the container, so they are read again only
+// shim only serve to distinguish the runtime from the container, so they are read again only
 // after a process moved, or as those of any process.
 func (s *Source) enter(c *container) {
 	for _, p := range c.members {

@@ -22,7 +22,7 @@ import (
 	"github.com/estiba/estiba/test/system/stack"
 )
 
-// grafanaSource is a program that stands in for Grafana: at /inside it tells how it was
+// grafanaSource is a program that stands in for Grafana: at /inside it shows how it was
 // started, and whether it reaches Prometheus.
 const grafanaSource = `package main
 

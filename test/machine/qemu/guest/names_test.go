@@ -126,7 +126,7 @@ func TestPods(t *testing.T) {
 		}
 		addUp(t, d)
 
-		// Without its shim a container goes on, if its cgroup's name alone tells.
+		// Without its shim a container goes on, if its cgroup's name suffices.
 		before := d.container(t, app)
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
@@ -502,7 +502,7 @@ func TestNamesVanish(t *testing.T) {
 	addUp(t, d)
 }
 
-// In v1, where cgroups can be renamed, the names count if that of v2 tells nothing.
+// In v1, where cgroups can be renamed, the names count if that of v2 is not a container's.
 func TestNamesInV1(t *testing.T) {
 	const hierarchy = "/tmp/v1"
 	if err := os.MkdirAll(hierarchy, 0o755); err != nil {
