@@ -13,6 +13,7 @@ import (
 
 	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/exporter/source/cgroup"
+	"github.com/estiba/estiba/exporter/source/completion"
 	"github.com/estiba/estiba/exporter/source/interfaces"
 	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/exporter/source/machines"
@@ -55,9 +56,9 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 			s.chosen = interfaces.New(s.chosen, c.ProcFS)
 		}
 	}()
-	var module source.Source = cgroup.NewThrottling(s.module, config)
+	var module source.Source = completion.NewThrottling(s.module, config)
 	if c.OpenFiles {
-		module = cgroup.NewOpenFiles(module, config)
+		module = completion.NewOpenFiles(module, config)
 	}
 	if c.Source == source.Kmod {
 		s.chosen = source.NewHeld(module)

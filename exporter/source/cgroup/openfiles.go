@@ -12,40 +12,30 @@ import (
 	"github.com/estiba/estiba/exporter/source"
 )
 
-// OpenFiles adds the number of open file descriptors of each container to the kernel
-// module's snapshots. The document does not list processes, so they are assigned to
-// containers as in the cgroup source.
-type OpenFiles struct {
-	module source.Source
-	host   *Source
-}
+// OpenFiles counts the open file descriptors of containers in the snapshots of another
+// source.
+type OpenFiles struct{ host *Source }
 
-// NewOpenFiles wraps the module. It uses Config.ProcFS, CgroupFS, Owner and OnMissing.
-func NewOpenFiles(module source.Source, c Config) *OpenFiles {
+// NewOpenFiles uses Config.ProcFS, CgroupFS, Owner and OnMissing.
+func NewOpenFiles(c Config) *OpenFiles {
 	c.OpenFiles = true
-	o := &OpenFiles{module: module, host: newSource(c)}
-	o.host.reader.max /= 2 // Throttling keeps files open as well
+	o := &OpenFiles{host: newSource(c)}
+	o.host.reader.max /= 2 // Bandwidths keeps files open as well
 	return o
 }
 
-// Name returns the name of the module.
-func (o *OpenFiles) Name() string { return o.module.Name() }
+// Release closes all files.
+func (o *OpenFiles) Release() { o.host.Release() }
 
-// Snapshot returns the module's snapshot with the open files of running containers.
-// After an error no file stays open.
-func (o *OpenFiles) Snapshot(ctx context.Context) (*source.Snapshot, error) {
-	snap, err := o.module.Snapshot(ctx)
-	if err != nil {
-		o.host.Release()
-		return nil, err
-	}
+// Fill fills in the open files of running containers, and Skipped.
+func (o *OpenFiles) Fill(ctx context.Context, snap *source.Snapshot) error {
 	o.host.mu.Lock()
 	defer o.host.mu.Unlock()
 	if err := o.fill(ctx, snap); err != nil {
-		return nil, err
+		return err
 	}
 	snap.Skipped = o.host.faults.counts()
-	return snap, nil
+	return nil
 }
 
 func (o *OpenFiles) fill(ctx context.Context, snap *source.Snapshot) error {

@@ -29,6 +29,10 @@ const idleSample = 6 * time.Second
 // its cgroups.
 const creation = 10 * time.Second
 
+// recheck is how long values are cached that rarely change: a CPU limit, the cgroups of a
+// shim.
+const recheck = 30 * time.Second
+
 // Config has the paths and clocks of a source. A nil clock means the system clock.
 type Config struct {
 	ProcFS   string // "/proc"
