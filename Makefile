@@ -194,6 +194,12 @@ test-fleet: build ## three hosts in namespaces, a central store, one host cut of
 	@tools/build.sh prometheus
 	ESTIBA_TEST_ALL=1 $(GO) test -count=1 -v -timeout 10m ./test/system/fleet/
 
+.PHONY: test-victoriametrics
+test-victoriametrics: build ## vmagent, vmalert and VictoriaMetrics beside Prometheus: the same rules, series and dashboards (as root)
+	@test/setup.sh
+	@tools/build.sh prometheus victoria-metrics vmagent vmalert
+	ESTIBA_TEST_ALL=1 $(GO) test -count=1 -v -timeout 10m ./test/system/victoriametrics/
+
 .PHONY: test-packages
 test-packages: ## the packages, make install and the systemd units, on a Debian 12 that is made for it (as root)
 	test/system/packages/run.sh

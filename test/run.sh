@@ -84,11 +84,11 @@ formatted() {
 }
 
 unit() {
-	# The whole-system test has a suite of its own below; the fleet, the runtimes and
-	# the pod have targets of their own. Four packages at a time: most of them wait for containers, not
-	# for the processor.
+	# The whole-system test has a suite of its own below; the fleet, the runtimes, the pod
+	# and VictoriaMetrics have targets of their own. Four packages at a time: most of them
+	# wait for containers, not for the processor.
 	local packages
-	packages=$(go list ./... | grep -v -e '/test/system/docker$' -e '/test/system/fleet$' -e '/test/system/runtimes$' -e '/test/system/kubernetes$')
+	packages=$(go list ./... | grep -v -e '/test/system/docker$' -e '/test/system/fleet$' -e '/test/system/runtimes$' -e '/test/system/kubernetes$' -e '/test/system/victoriametrics$')
 	# shellcheck disable=SC2086
 	${engine:+test/with-docker.sh} go test -p 4 -timeout 12m $packages || return 1
 	# Modules of their own, so that what they need is not among our dependencies.

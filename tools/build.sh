@@ -2,6 +2,7 @@
 # Builds pinned third-party programs from their Go modules into build/bin:
 #
 #   tools/build.sh prometheus promtool alertmanager amtool golangci-lint shfmt helm kustomize
+#   tools/build.sh victoria-metrics vmagent vmalert
 #
 # A program is built again only when its pin or these options change. While
 # they compile, a line every 15 s says so.
@@ -23,6 +24,7 @@ upstream() {
 	shfmt) echo mvdan.cc/sh/v3 ;;
 	helm) echo helm.sh/helm/v4 ;;
 	kustomize) echo sigs.k8s.io/kustomize/kustomize/v5 ;;
+	victoria-metrics | vmagent | vmalert) echo github.com/VictoriaMetrics/VictoriaMetrics ;;
 	esac
 }
 
@@ -30,6 +32,7 @@ upstream() {
 package() {
 	case $1 in
 	kustomize) upstream "$1" ;;
+	victoria-metrics | vmagent | vmalert) echo "$(upstream "$1")/app/$1" ;;
 	*) echo "$(upstream "$1")/cmd/$1" ;;
 	esac
 }
@@ -72,22 +75,36 @@ compile() {
 	for name in "$@"; do stamp "$module" >"$out/.$name.stamp"; done
 }
 
-prometheus='' alertmanager='' lint='' kubernetes=''
-for name in "$@"; do
-	case $name in
-	prometheus | promtool) prometheus="$prometheus $name" ;;
-	alertmanager | amtool) alertmanager="$alertmanager $name" ;;
-	golangci-lint | shfmt) lint="$lint $name" ;;
-	helm | kustomize) kubernetes="$kubernetes $name" ;;
+# module is the folder of program $1's module here.
+module() {
+	case $1 in
+	prometheus | promtool) echo . ;;
+	alertmanager | amtool) echo alertmanager ;;
+	golangci-lint | shfmt) echo lint ;;
+	helm | kustomize) echo kubernetes ;;
+	victoria-metrics | vmagent | vmalert) echo victoriametrics ;;
 	*)
-		echo "tools/build.sh: unknown program $name: want prometheus, promtool, alertmanager, amtool, golangci-lint, shfmt, helm or kustomize" >&2
-		exit 2
+		echo "tools/build.sh: unknown program $1: see the top of that file" >&2
+		return 2
 		;;
 	esac
+}
+
+modules=
+for name in "$@"; do
+	module=$(module "$name")
+	case " $modules " in
+	*" $module "*) ;;
+	*) modules="$modules $module" ;;
+	esac
 done
-# shellcheck disable=SC2086
-prometheus=$(stale . $prometheus) alertmanager=$(stale alertmanager $alertmanager) lint=$(stale lint $lint) kubernetes=$(stale kubernetes $kubernetes)
-what="$prometheus $alertmanager $lint $kubernetes"
+what=
+for module in $modules; do
+	names=
+	for name in "$@"; do [ "$(module "$name")" != "$module" ] || names="$names $name"; done
+	# shellcheck disable=SC2086
+	what="$what $(stale "$module" $names)"
+done
 # shellcheck disable=SC2086
 set -- $what
 [ $# -gt 0 ] || exit 0
@@ -97,26 +114,14 @@ echo "compiling $what"
 started=$(date +%s)
 compilers=
 # The modules compile side by side: linking uses one core only.
-# shellcheck disable=SC2086
-if [ -n "$prometheus" ]; then
-	compile . $prometheus &
+for module in $modules; do
+	names=
+	for name in "$@"; do [ "$(module "$name")" != "$module" ] || names="$names $name"; done
+	[ -n "$names" ] || continue
+	# shellcheck disable=SC2086
+	compile "$module" $names &
 	compilers="$compilers $!"
-fi
-# shellcheck disable=SC2086
-if [ -n "$alertmanager" ]; then
-	compile alertmanager $alertmanager &
-	compilers="$compilers $!"
-fi
-# shellcheck disable=SC2086
-if [ -n "$lint" ]; then
-	compile lint $lint &
-	compilers="$compilers $!"
-fi
-# shellcheck disable=SC2086
-if [ -n "$kubernetes" ]; then
-	compile kubernetes $kubernetes &
-	compilers="$compilers $!"
-fi
+done
 trap 'kill $compilers 2>/dev/null; exit 130' INT TERM HUP
 (
 	while sleep 15; do echo "  still compiling $what, $(($(date +%s) - started)) s"; done
