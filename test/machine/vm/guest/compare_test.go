@@ -15,6 +15,7 @@ import (
 
 	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/exporter/source/cgroup"
+	"github.com/estiba/estiba/exporter/source/completion"
 	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/internal/dockerclient"
 )
@@ -185,7 +186,7 @@ func (m *machine) sourcesAgree(t *testing.T) {
 	if _, err := theirs.Snapshot(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	ours := cgroup.NewThrottling(kmod.New(moduleFile), cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
+	ours := completion.NewThrottling(kmod.New(moduleFile), cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
 	names := map[string]string{}
 	for name, c := range m.Running(t) {
 		names[c.ID] = name
