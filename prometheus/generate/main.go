@@ -28,10 +28,17 @@ func main() {
 	rules := flag.String("rules", "prometheus/rules", "Folder with the rules to adapt.")
 	format := flag.String("format", "files", "Form: files (rule_files), operator (a PrometheusRule), mixin (mixin.libsonnet).")
 	output := flag.String("output", "", "Folder to write to; empty: the ready-made sets, where they are in the repository.")
+	flag.CommandLine.Init("generate", flag.ExitOnError) // not the path that go run compiles to
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fail(fmt.Errorf("unexpected argument %q", flag.Arg(0)))
 	}
+	// The package takes what is not set for the default; here it is a mistake.
+	flag.Visit(func(f *flag.Flag) {
+		if value := f.Value.String(); f.Name != "output" && f.Name != "runbooks" && (value == "" || value == "0s") {
+			fail(fmt.Errorf("-%s %q: must not be empty or zero", f.Name, value))
+		}
+	})
 	var files map[string][]byte
 	var err error
 	if *output == "" {
