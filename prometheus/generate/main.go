@@ -28,7 +28,10 @@ func main() {
 	rules := flag.String("rules", "prometheus/rules", "Folder with the rules to adapt.")
 	format := flag.String("format", "files", "Form: files (rule_files), operator (a PrometheusRule), mixin (mixin.libsonnet).")
 	output := flag.String("output", "", "Folder to write to; empty: the ready-made sets, where they are in the repository.")
-	flag.CommandLine.Init("generate", flag.ExitOnError) // not the path that go run compiles to
+	flag.Usage = func() { // without the path that go run compiles to
+		fmt.Fprintln(os.Stderr, "Usage: generate [flags]")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fail(fmt.Errorf("unexpected argument %q", flag.Arg(0)))
