@@ -90,6 +90,15 @@ module() {
 	esac
 }
 
+# those_of lists those of the programs that are in module $1.
+those_of() {
+	of=$1
+	shift
+	for name in "$@"; do
+		if [ "$(module "$name")" = "$of" ]; then echo "$name"; fi
+	done
+}
+
 modules=
 for name in "$@"; do
 	module=$(module "$name")
@@ -100,10 +109,8 @@ for name in "$@"; do
 done
 what=
 for module in $modules; do
-	names=
-	for name in "$@"; do [ "$(module "$name")" != "$module" ] || names="$names $name"; done
-	# shellcheck disable=SC2086
-	what="$what $(stale "$module" $names)"
+	# shellcheck disable=SC2046
+	what="$what $(stale "$module" $(those_of "$module" "$@"))"
 done
 # shellcheck disable=SC2086
 set -- $what
@@ -115,8 +122,7 @@ started=$(date +%s)
 compilers=
 # The modules compile side by side: linking uses one core only.
 for module in $modules; do
-	names=
-	for name in "$@"; do [ "$(module "$name")" != "$module" ] || names="$names $name"; done
+	names=$(those_of "$module" "$@")
 	[ -n "$names" ] || continue
 	# shellcheck disable=SC2086
 	compile "$module" $names &

@@ -58,10 +58,11 @@ func (b *Bandwidths) Read(snap *source.Snapshot, all []*Reading) {
 	if now == 0 { // a document without a time
 		cpus = 0
 	}
+	at := bounds{now: now, cpus: int(min(cpus, maxCPUs))}
 	b.find(all, now)
 	for _, r := range all {
 		start, _ := r.Container.Get(source.StartTime)
-		b.read(r.Bandwidth, bounds{now: now, cpus: int(min(cpus, maxCPUs))}, time.Duration(min(start, uint64(now))))
+		b.read(r.Bandwidth, at, time.Duration(min(start, uint64(now))))
 	}
 }
 
