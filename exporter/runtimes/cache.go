@@ -343,7 +343,7 @@ func (c *Cache) fetch(ctx context.Context, id string) error {
 	if i.State.Ended() && c.ran[id] {
 		delete(c.ran, id)
 		if c.about.OOMByExit && i.State.OOMKilled {
-			c.countOOM(id)
+			c.countOOMExit(id, d.EndedAt)
 		}
 	}
 	return nil

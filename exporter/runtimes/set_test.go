@@ -37,7 +37,15 @@ type podman struct {
 type podmanContainer struct {
 	name, state, pod string
 	infra, oom       bool
-	exit             int
+	exit, exits      int
+}
+
+// finished returns the time of the last exit: each is at another second.
+func (c podmanContainer) finished() string {
+	if c.state != "exited" && c.state != "stopped" {
+		return "0001-01-01T00:00:00Z"
+	}
+	return fmt.Sprintf("2026-11-29T18:03:%02dZ", c.exits)
 }
 
 func startPodman(t *testing.T, socket string) *podman {
@@ -131,8 +139,8 @@ func (p *podman) serve(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `{"cause":"no such container","message":"no such container","response":404}`)
 			return
 		}
-		fmt.Fprintf(w, `{"Id":%q,"Name":"/%s","Created":"2026-11-29T18:02:34.27Z","RestartCount":0,"State":{"Status":%q,"OOMKilled":%t,"ExitCode":%d,"StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":""}},
-			"HostConfig":{"NetworkMode":"none","Runtime":"oci"},"Config":{"Image":"localhost/i:1","Labels":null}}`, id, c.name, c.state, c.oom, c.exit)
+		fmt.Fprintf(w, `{"Id":%q,"Name":"/%s","Created":"2026-11-29T18:02:34.27Z","RestartCount":0,"State":{"Status":%q,"OOMKilled":%t,"ExitCode":%d,"StartedAt":"0001-01-01T00:00:00Z","FinishedAt":%q,"Health":{"Status":""}},
+			"HostConfig":{"NetworkMode":"none","Runtime":"oci"},"Config":{"Image":"localhost/i:1","Labels":null}}`, id, c.name, c.state, c.oom, c.exit, c.finished())
 	}
 }
 
@@ -203,6 +211,14 @@ func TestPodman(t *testing.T) {
 	testutil.Eventually(t, 30*time.Second, "it runs", state(a, StateRunning))
 	p.put(a, "die", &podmanContainer{name: "one", state: "exited", exit: 137, oom: true})
 	testutil.Eventually(t, 30*time.Second, "an OOM kill by the exit", func() bool { return s.OOMs()[a].Events == 1 })
+	// The event of its start comes late.
+	p.put(a, "start", &podmanContainer{name: "one", state: "exited", exit: 137, oom: true})
+	p.put(a, "start", &podmanContainer{name: "one", state: "running"})
+	p.put(a, "die", &podmanContainer{name: "one", state: "exited", exit: 137, oom: true, exits: 1})
+	testutil.Eventually(t, 30*time.Second, "the next OOM kill", func() bool { return s.OOMs()[a].Events > 1 })
+	if n := s.OOMs()[a].Events; n != 2 {
+		t.Errorf("%d OOM kills, want 2", n)
+	}
 	p.put(b, "create", &podmanContainer{name: "inpod", state: "running", pod: "web"})
 	testutil.Eventually(t, 30*time.Second, "a container of a pod", named(s, 0, b, "podman", "", "inpod"))
 	if i, _ := s.Find(0, b, "podman", ""); i.Pod != "web" || i.PodContainer != "inpod" || i.Runtime != "podman" {
