@@ -7,6 +7,7 @@ toolchain go1.26.11
 require (
 	charm.land/bubbletea/v2 v2.1.1
 	github.com/alecthomas/kingpin/v2 v2.4.0
+	github.com/cilium/ebpf v0.22.0
 	github.com/containerd/errdefs v1.0.0
 	github.com/docker/docker v28.5.2+incompatible
 	github.com/go-kit/log v0.2.1

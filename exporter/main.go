@@ -14,6 +14,7 @@ import (
 
 	"github.com/estiba/estiba/exporter/collector"
 	"github.com/estiba/estiba/exporter/runtimes"
+	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/exporter/top"
 	"github.com/estiba/estiba/internal/cli"
 	"github.com/estiba/estiba/internal/logging"
@@ -38,8 +39,8 @@ func run(args []string) error {
 	webConfig := web.Flags(app.Application, ":10120")
 	logConfig := logging.Flags(app.Application)
 	app.Flag("web.telemetry-path", "HTTP path of the metrics.").Default("/metrics").StringVar(&c.TelemetryPath)
-	app.Flag("source", "Source of the data: kmod (the kernel module), cgroup (/proc and cgroup files), or auto (the kernel module if it is loaded, else cgroup).").
-		Default(sourceAuto).EnumVar(&c.Source, sourceAuto, "kmod", "cgroup")
+	app.Flag("source", "Source of the data: kmod (the kernel module), bpf (BPF programs), cgroup (/proc and cgroup files), or auto (the first of these that is available).").
+		Default(sourceAuto).EnumVar(&c.Source, sourceAuto, source.Kmod, source.BPF, source.Cgroup)
 	app.Flag("source.kmod-file", "Path of the kernel module's document.").Default("/proc/estiba").StringVar(&c.KmodFile)
 	app.Flag("path.procfs", "Mount point of the host's /proc.").Default("/proc").StringVar(&c.ProcFS)
 	app.Flag("path.sysfs", "Mount point of the host's /sys.").Default("/sys").StringVar(&c.SysFS)

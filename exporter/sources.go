@@ -7,11 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/bpf"
 	"github.com/estiba/estiba/exporter/source/cgroup"
 	"github.com/estiba/estiba/exporter/source/completion"
 	"github.com/estiba/estiba/exporter/source/interfaces"
@@ -25,9 +29,11 @@ const sourceAuto = "auto"
 type sources struct {
 	chosen source.Source
 	module *kmod.Source
-	cgroup *cgroup.Source // nil with --source=kmod
+	bpf    *cgroup.Source // nil unless it can be used
+	cgroup *cgroup.Source // nil unless it can be used
 
 	chose string
+	noBPF atomic.Bool // the bpf source is not available
 }
 
 func newSources(c Config, logger log.Logger) (*sources, error) {
@@ -68,24 +74,38 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 	if s.cgroup, err = cgroup.New(config); err != nil {
 		return nil, err
 	}
+	if s.bpf, err = bpf.New(config, func(reason error) {
+		s.noBPF.Store(true)
+		level.Info(logger).Log("msg", "the bpf source is not available", "reason", reason)
+	}); err != nil {
+		return nil, err
+	}
 	switch c.Source {
+	case source.BPF:
+		s.cgroup, s.chosen = nil, source.NewHeld(s.bpf)
 	case source.Cgroup:
-		s.chosen = source.NewHeld(s.cgroup)
+		s.bpf, s.chosen = nil, source.NewHeld(s.cgroup)
 	case sourceAuto:
-		s.chosen = source.NewHeld(source.NewContinued(source.Auto{Module: module, Other: s.cgroup}))
+		s.chosen = source.NewHeld(source.NewContinued(source.Auto{module, s.bpf, s.cgroup}))
 	default:
-		return nil, fmt.Errorf("unknown source %q: must be %s, %s or %s", c.Source, sourceAuto, source.Kmod, source.Cgroup)
+		return nil, fmt.Errorf("unknown source %q: must be %s or one of %s", c.Source, sourceAuto, strings.Join(source.Names(), ", "))
 	}
 	return s, nil
 }
 
-// run keeps the windows of the cgroup source short between scrapes. It is idle while
-// the module is the source.
+// run keeps the windows of the sources short between scrapes. It is idle while the module
+// is the source, which has windows of its own.
 func (s *sources) run(ctx context.Context) {
-	if s.cgroup == nil {
-		return
+	var all sync.WaitGroup
+	keep := func(one *cgroup.Source, inUse func() bool) {
+		if one != nil {
+			all.Go(func() { one.Run(ctx, inUse) })
+		}
 	}
-	s.cgroup.Run(ctx, func() bool { return s.chose == source.Cgroup || !s.module.Present() })
+	alone := s.chose != sourceAuto
+	keep(s.bpf, func() bool { return !s.noBPF.Load() && (alone || !s.module.Present()) })
+	keep(s.cgroup, func() bool { return alone || s.noBPF.Load() && !s.module.Present() })
+	all.Wait()
 }
 
 // completedTries is the number of windows for which completed waits: a new container

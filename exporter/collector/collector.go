@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -57,6 +58,7 @@ type Collector struct {
 	last       last
 	ready      bool
 	failing    source.Reason // of the last scrape, for the log
+	without    string        // source of the last snapshot, "" if it was the module
 
 	gone        map[string]*entry    // of containers without a row in the last scrape, by key
 	unseenSince map[string]time.Time // first scrape without a running container, by key
@@ -171,7 +173,7 @@ func (c *Collector) note(o *outcome) {
 		if errors.As(o.err, &failure) {
 			name = failure.Source
 		} else if reason == source.ReasonTimeout && !o.loaded {
-			name = source.Cgroup // without a module only this source can hang
+			name = cmp.Or(c.without, source.Cgroup) // without a module
 		}
 		c.errors.add(name, reason)
 		if reason != c.failing {
@@ -186,6 +188,9 @@ func (c *Collector) note(o *outcome) {
 		c.failing = ""
 	}
 	c.ready = true
+	if c.without = o.snap.Source; c.without == source.Kmod {
+		c.without = ""
+	}
 	c.errors.skipped(o.snap)
 	sequence, known := o.snap.Host.Get(source.Sequence)
 	if !known {

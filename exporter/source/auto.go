@@ -5,28 +5,26 @@ import (
 	"errors"
 )
 
-// Auto uses the module, and the other source only if the module is not loaded. A loaded
-// module that denies access or writes an invalid document is an error: a fallback would
-// hide the fault.
-type Auto struct {
-	Module Source
-	Other  Source
-}
+// Auto uses the first source that this host has, best first. One that it has and that
+// fails (a module that denies access, or writes an invalid document) is an error: a
+// fallback would hide the fault.
+type Auto []Source
 
 // Name returns the name of the preferred source.
-func (a Auto) Name() string { return a.Module.Name() }
+func (a Auto) Name() string { return a[0].Name() }
 
 // Snapshot collects from the first source that exists.
 func (a Auto) Snapshot(ctx context.Context) (*Snapshot, error) {
-	s, err := a.Module.Snapshot(ctx)
-	if err == nil {
-		return s, nil
+	var last *Failure
+	for _, s := range a {
+		snap, err := s.Snapshot(ctx)
+		if err == nil {
+			return snap, nil
+		}
+		last = &Failure{Source: s.Name(), Err: err}
+		if !errors.Is(err, ErrAbsent) {
+			break
+		}
 	}
-	if !errors.Is(err, ErrAbsent) {
-		return nil, &Failure{Source: a.Module.Name(), Err: err}
-	}
-	if s, err = a.Other.Snapshot(ctx); err != nil {
-		return nil, &Failure{Source: a.Other.Name(), Err: err}
-	}
-	return s, nil
+	return nil, last
 }

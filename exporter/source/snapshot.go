@@ -20,15 +20,16 @@ type Source interface {
 // The sources.
 const (
 	Kmod   = "kmod"
+	BPF    = "bpf"
 	Cgroup = "cgroup"
 )
 
 // Names lists all sources, as in the label `source`.
-func Names() []string { return []string{Kmod, Cgroup} }
+func Names() []string { return []string{Kmod, BPF, Cgroup} }
 
 // Snapshot is everything that a source read at one time. It is immutable once returned.
 type Snapshot struct {
-	Source        string // Kmod or Cgroup
+	Source        string // one of Names
 	Schema        string // "1"; empty for a seed document
 	Module        string // program that wrote the document
 	ModuleVersion string

@@ -31,6 +31,7 @@ type container struct {
 	// Its cgroups, and the state for which they were located.
 	place      place
 	files      files
+	inodes     [numControllers]uint64 // see number
 	origins    [numControllers]string // of counters: the cgroups
 	away, lost bool                   // see finding
 	moved      bool                   // a process changed its cgroup
@@ -49,6 +50,7 @@ type container struct {
 	cpu, user, system meter
 	disk              [2]meter // read, written
 	split             split
+	kernelTime        cpuTime // last one of its cgroup, see kernelCPU
 	window            window
 	peakRSS           uint64 // kB
 }
@@ -191,6 +193,7 @@ func (c *container) memoryOrigin() string {
 // settled sets the place.
 func (c *container) settled(p place) {
 	c.place, c.files = p, p.files()
+	c.number()
 	for k, dirs := range p.dirs {
 		c.origins[k] = strings.Join(dirs, "\n")
 	}
@@ -226,7 +229,7 @@ func (s *Source) fill(c *container, clock clock, host hostState, networks map[st
 	if !c.shared {
 		out.Cgroup = c.place.path
 	}
-	s.fillMemory(c, &out)
+	s.fillMemory(c, &out, host.swapless)
 	s.fillPressure(c, &out)
 	if _, ok := out.Get(source.Swap); !ok && host.swapless {
 		out.Set(source.Swap, 0)
@@ -268,12 +271,9 @@ func (s *Source) fillProcesses(c *container, out *source.Container, host hostSta
 // fillCPU fills in CPU time: from its own cgroups, or else the sum over its
 // processes.
 func (s *Source) fillCPU(c *container, out *source.Container, clock clock) {
-	user, system := ticks(c.ledger.last[userTicks]), ticks(c.ledger.last[systemTicks])
+	user, system := c.ledger.last[userTime], c.ledger.last[systemTime]
 	tasks := cpuTime{fromTasks, sum(user, system), user, system, true}
-	read, ok := s.fillCPUStat(c, out)
-	if !ok {
-		read, ok = s.cpuacctTime(c)
-	}
+	read, ok := s.readCPU(c, out)
 	if c.place.partial && read.total < tasks.total {
 		ok = false
 	}
@@ -300,6 +300,24 @@ func (s *Source) fillCPU(c *container, out *source.Container, clock clock) {
 		out.Set(source.CPUPercent, percent)
 		out.Set(source.CPUWindow, uint64(length))
 	}
+}
+
+// readCPU reads the CPU time of its own cgroups, and fills in their throttling and limit.
+func (s *Source) readCPU(c *container, out *source.Container) (cpuTime, bool) {
+	bandwidth := s.kernelBandwidth(c, out)
+	if !bandwidth {
+		s.fillCPULimit(c, out)
+	}
+	if t, ok := s.kernelCPU(c); ok {
+		if !bandwidth {
+			s.fillCPUStat(c, out)
+		}
+		return t, true
+	}
+	if t, ok := s.fillCPUStat(c, out); ok {
+		return t, true
+	}
+	return s.cpuacctTime(c)
 }
 
 // ticks converts ticks to ns.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"cmp"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -63,7 +64,8 @@ func (s *Source) tallyOnce(c *container, clock clock, anew bool) (complete, ende
 			identity: p.identity, arrived: c.arrived(p, s.processes.sequence), parent: p.Parent,
 			began: clock.own(p.start * tickNS), unknown: unknownOf(p),
 		}
-		e.tally[minorFaults], e.tally[majorFaults], e.tally[userTicks], e.tally[systemTicks] = p.Minor, p.Major, p.User, p.System
+		e.tally[minorFaults], e.tally[majorFaults] = p.Minor, p.Major
+		e.tally[userTime], e.tally[systemTime] = p.times()
 		switch io, err := s.processIO(p); {
 		case err == nil:
 			copy(e.tally[:], io[:])
@@ -93,8 +95,8 @@ func unknownOf(p *process) (c counters) {
 		return 0
 	}
 	for i, which := range map[int]uint8{
-		minorFaults: procfile.StatMinor, majorFaults: procfile.StatMajor, userTicks: procfile.StatUser,
-		systemTicks: procfile.StatSystem,
+		minorFaults: procfile.StatMinor, majorFaults: procfile.StatMajor, userTime: procfile.StatUser,
+		systemTime: procfile.StatSystem,
 	} {
 		if p.Unknown&which != 0 {
 			c |= 1 << i
@@ -105,6 +107,12 @@ func unknownOf(p *process) (c counters) {
 
 // processIO reads /proc/PID/io, which includes exited threads and reaped children.
 func (s *Source) processIO(p *process) ([procfile.NumIO]uint64, error) {
+	if k := p.kernel; k != nil && !k.incomplete {
+		if !s.processes.hasIO {
+			return [procfile.NumIO]uint64{}, syscall.ENOENT
+		}
+		return k.io, nil
+	}
 	was := p.io.opened
 	b, err := s.processes.again(p, &p.io, "io")
 	if err != nil {
@@ -134,7 +142,10 @@ func (s *Source) fillIO(c *container, out *source.Container, complete bool, cloc
 		out.Set(source.IOWriteCalls, done[procfile.WriteCalls])
 	}
 	tasks := [2]uint64{done[procfile.ReadBytes], done[procfile.WriteBytes]}
-	moved, origin, ok, odd := s.storage(c, clock.now)
+	moved, origin, ok, odd := s.kernelStorage(c, clock.now)
+	if !ok {
+		moved, origin, ok, odd = s.storage(c, clock.now)
+	}
 	switch {
 	case odd: // keep the last value
 		if c.disk[0].origin != "" {

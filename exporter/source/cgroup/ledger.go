@@ -15,8 +15,8 @@ type tally [numCounters]uint64
 const (
 	minorFaults = procfile.NumIO + iota
 	majorFaults
-	userTicks
-	systemTicks
+	userTime // ns
+	systemTime
 
 	numCounters
 )
@@ -49,7 +49,7 @@ func rates() [numCounters]float64 {
 	return [numCounters]float64{
 		procfile.ReadChars: mostBytes, procfile.WriteChars: mostBytes, procfile.ReadBytes: mostBytes, procfile.WriteBytes: mostBytes,
 		procfile.ReadCalls: mostCalls, procfile.WriteCalls: mostCalls, minorFaults: mostCalls, majorFaults: mostCalls,
-		userTicks: mostTicks, systemTicks: mostTicks,
+		userTime: mostTime, systemTime: mostTime,
 	}
 }
 

@@ -107,7 +107,7 @@ func (t *processes) fillOpenFiles(members []*process, out *source.Container) {
 // directory must be readable.
 func (t *processes) countFiles(p *process) (uint64, error) {
 	path := t.path(p.pid, filepath.Join(t.liveTask(p), "fd"))
-	if t.kernel {
+	if t.real {
 		var st unix.Stat_t
 		if err := unix.Stat(path, &st); err != nil {
 			return 0, &os.PathError{Op: "stat", Path: path, Err: err}

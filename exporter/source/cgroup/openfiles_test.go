@@ -158,7 +158,7 @@ func TestOpenFilesBroken(t *testing.T) {
 func TestOpenFilesRefused(t *testing.T) {
 	o := newOpened(t, true)
 	for _, p := range o.processesOf() {
-		p.kernel = false
+		p.real = false
 	}
 	if err := os.Chmod(o.tree.Process(o.c.Processes[1], "fd"), 0); err != nil {
 		t.Fatal(err)
@@ -296,7 +296,7 @@ func onKernel(t testing.TB, sizes bool) *processes {
 	t.Helper()
 	r := newReader(maxKept)
 	p := newProcesses("/proc", &r, newFaults(func(l Missing) { t.Errorf("missing %s", l) }))
-	if p.kernel = sizes; !onProc("/proc") || onProc(t.TempDir()) {
+	if p.real = sizes; !onProc("/proc") || onProc(t.TempDir()) {
 		t.Skip("no /proc of Linux here")
 	}
 	t.Cleanup(p.release)

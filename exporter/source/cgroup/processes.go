@@ -51,6 +51,8 @@ type process struct {
 	basis   int   // hierarchies.basis of home
 	changed bool  // cgroups have changed since the last snapshot
 
+	kernel *kernelProcess // nil: known from its files
+
 	// When at is read while it is in no container, see due.
 	found, next time.Duration // first and next time, boot clock
 	parentThen  int
@@ -90,12 +92,16 @@ type processes struct {
 
 	hidden bool // some processes are not visible
 
-	kernel bool // see onProc
-	sized  bool // directory sizes are numbers of descriptors
+	sets   map[uint64]set // known combinations of cgroups, see enterSet
+	groups *groups
+	hasIO  bool // the kernel counts I/O
+
+	real  bool // see onProc
+	sized bool // directory sizes are numbers of descriptors
 }
 
 func newProcesses(proc string, r *reader, f *faults) *processes {
-	return &processes{proc: proc, reader: r, faults: f, pageKB: uint64(os.Getpagesize() / 1024), byPID: map[int]*process{}, between: map[int]*process{}}
+	return &processes{proc: proc, reader: r, faults: f, pageKB: uint64(os.Getpagesize() / 1024), byPID: map[int]*process{}, between: map[int]*process{}, sets: map[uint64]set{}}
 }
 
 // path returns the path of a file of a process.
@@ -125,6 +131,11 @@ func (t *processes) renew() error {
 			t.all = append(t.all, p)
 		}
 	}
+	return t.complete(first)
+}
+
+// complete ends the reading of all processes; first is true if PID 1 is visible.
+func (t *processes) complete(first bool) error {
 	if len(t.all) == 0 {
 		return fmt.Errorf("%s: %w: no process is visible", t.proc, source.ErrRefused)
 	}
@@ -139,6 +150,14 @@ func (t *processes) renew() error {
 	}
 	t.link()
 	return nil
+}
+
+// times returns its CPU time in ns, including reaped children.
+func (p *process) times() (user, system uint64) {
+	if k := p.kernel; k != nil && !k.incomplete {
+		return sum(k.split.user, k.childrenUser), sum(k.split.system, k.childrenSystem)
+	}
+	return ticks(p.User), ticks(p.System)
 }
 
 // look updates one process; nil if it does not exist.
@@ -247,7 +266,9 @@ func (t *processes) above(p *process) *process {
 func (t *processes) link() {
 	for i, p := range t.all {
 		if p.Parent != 0 && t.above(p) == nil {
-			if now, _ := t.look(p.pid); now != nil {
+			if p.kernel != nil {
+				t.reparent(p)
+			} else if now, _ := t.look(p.pid); now != nil {
 				p, t.all[i] = now, now
 			}
 		}
@@ -363,7 +384,7 @@ func (t *processes) livePath(p *process, name string) string {
 // memory updates memory from statm. stat can be far off: since Linux 6.2 it sums
 // per-CPU counters only roughly, and an exited main thread has none.
 func (t *processes) memory(p *process) {
-	if p.zombie() {
+	if p.zombie() || p.kernel != nil {
 		return
 	}
 	b, err := t.readLive(p, &p.statm, "statm")
@@ -406,6 +427,14 @@ func (t *processes) enter(p *process) (changed bool) {
 		p.at, p.membership = "", nil
 		return changed
 	}
+	if p.kernel != nil {
+		return t.enterSet(p)
+	}
+	return t.enterFile(p)
+}
+
+// enterFile is enter with the file of the process.
+func (t *processes) enterFile(p *process) (changed bool) {
 	b, err := t.readLive(p, &p.cgroup, "cgroup")
 	if err != nil || len(b) > 0 && string(b) == p.at {
 		return false

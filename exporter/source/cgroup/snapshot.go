@@ -17,11 +17,11 @@ func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	defer s.mu.Unlock()
 	began := time.Now()
 	wall := s.config.Now()
-	snap := &source.Snapshot{Source: source.Cgroup, Schema: "1", Module: "estiba-exporter"}
+	snap := &source.Snapshot{Source: s.Name(), Schema: "1", Module: "estiba-exporter"}
 
 	host := s.readHost(&snap.Host)
 	clock := s.clocks(wall, host.Boot)
-	if err := s.processes.renew(); err != nil {
+	if err := s.renew(); err != nil {
 		return nil, err
 	}
 	if s.processes.hidden {
@@ -104,7 +104,7 @@ func (s *Source) settle(c *container, clock clock) bool {
 			c.closeFiles(&s.reader)
 			c.settled(found.place)
 			if c.place.stray {
-				c.files[cpuStatV2] = nil
+				c.files[cpuStatV2], c.inodes[unified] = nil, 0
 			}
 		}
 	}

@@ -49,6 +49,10 @@ type Config struct {
 	// OnMissing is called once for each kind of missing data.
 	OnMissing func(Missing)
 
+	// Kernel replaces the files of processes, and of cgroups as far as possible; nil: all
+	// are files.
+	Kernel Kernel
+
 	Now      func() time.Time     // wall clock
 	Boottime func() time.Duration // boot clock
 }
@@ -61,6 +65,7 @@ type Source struct {
 	reader       reader
 	faults       *faults
 	processes    *processes
+	groups       groups // empty without a Kernel
 	hierarchies  *hierarchies
 	devices      *devices
 	lastSnapshot time.Duration // boot clock
@@ -99,12 +104,17 @@ func newSource(c Config) *Source {
 		devices: newDevices(c.SysFS, c.ProcFS), shims: map[identity]*shim{}, containers: map[key]*container{},
 	}
 	s.processes = newProcesses(c.ProcFS, &s.reader, s.faults)
-	s.processes.kernel = c.OpenFiles && onProc(c.ProcFS)
+	s.processes.real = c.OpenFiles && onProc(c.ProcFS)
 	return s
 }
 
-// Name is source.Cgroup.
-func (s *Source) Name() string { return source.Cgroup }
+// Name is source.Cgroup, or source.BPF with a Kernel.
+func (s *Source) Name() string {
+	if s.config.Kernel != nil {
+		return source.BPF
+	}
+	return source.Cgroup
+}
 
 // Run keeps windows short between scrapes: while the source is in use it takes a
 // snapshot if the last one is older than idleSample. While it is not in use, no file

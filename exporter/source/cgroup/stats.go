@@ -212,11 +212,10 @@ func (s *Source) cpuacctTime(c *container) (t cpuTime, ok bool) {
 
 // fillMemory fills in the memory controller's numbers. The v1 keys total_* include
 // child cgroups, as v2 always does.
-func (s *Source) fillMemory(c *container, out *source.Container) {
-	kilobytes := func(f source.Field, a *amount) {
-		if a.ok {
-			out.Set(f, a.v/1024)
-		}
+func (s *Source) fillMemory(c *container, out *source.Container, swapless bool) {
+	if rest, ok := s.kernelMemory(c, out, swapless); ok {
+		s.fillMemoryStat(c, out, rest.inactive, rest.swap)
+		return
 	}
 	use, swap, inactive, kills := amount{parse: number}, amount{parse: number}, amount{}, amount{parse: keyed("oom_kill", 1)}
 	if len(c.files[memoryUsage]) > 0 {
@@ -231,14 +230,39 @@ func (s *Source) fillMemory(c *container, out *source.Container) {
 		s.read(c, memorySwap, &swap)
 		s.read(c, memoryEvents, &kills)
 	}
-	kilobytes(source.MemoryCgroup, &use)
-	kilobytes(source.MemoryInactiveFile, &inactive)
-	kilobytes(source.Swap, &swap)
+	use.kilobytes(out, source.MemoryCgroup)
+	inactive.kilobytes(out, source.MemoryInactiveFile)
+	swap.kilobytes(out, source.Swap)
 	if kills.ok {
 		c.count(out, source.OOMKills, c.memoryOrigin(), kills.v)
 	}
 	s.fillMemoryLimit(c, out)
-	s.fillCPULimit(c, out)
+}
+
+// kilobytes sets a field to a number of bytes, if it is known.
+func (a *amount) kilobytes(out *source.Container, f source.Field) {
+	if a.ok {
+		out.Set(f, a.v/1024)
+	}
+}
+
+// fillMemoryStat fills in what only the memory.stat of a container has.
+func (s *Source) fillMemoryStat(c *container, out *source.Container, inactive, swap bool) {
+	if !inactive && !swap {
+		return
+	}
+	which, key := memoryStatV2, "inactive_file"
+	if len(c.files[memoryStatV1]) > 0 {
+		which, key = memoryStatV1, "total_inactive_file"
+	}
+	pages, swapped := amount{parse: keyed(key, 1)}, amount{parse: keyed("total_swap", 1)}
+	s.read(c, which, &pages, &swapped)
+	if inactive {
+		pages.kilobytes(out, source.MemoryInactiveFile)
+	}
+	if swap {
+		swapped.kilobytes(out, source.Swap)
+	}
 }
 
 // fillMemoryLimit fills in the memory limit. With several cgroups each one must
@@ -262,7 +286,7 @@ func (s *Source) fillMemoryLimit(c *container, out *source.Container) {
 // fillPressure fills in the pressure stall times. They cannot be added up over
 // several cgroups: the times may overlap.
 func (s *Source) fillPressure(c *container, out *source.Container) {
-	if len(c.place.dirs[unified]) != 1 {
+	if len(c.place.dirs[unified]) != 1 || s.kernelPressure(c, out) {
 		return
 	}
 	for _, of := range [...]struct {

@@ -97,7 +97,7 @@ func TestAutoFallsThroughOnlyWhenAbsent(t *testing.T) {
 		source.ErrAbsent, source.ErrRefused, source.ErrMalformed, source.ErrCut, source.ErrTooLarge,
 		source.ErrUnsupported, os.ErrClosed,
 	} {
-		snap, err := source.Auto{Module: fixed{name: source.Kmod, err: sentinel}, Other: other}.Snapshot(context.Background())
+		snap, err := source.Auto{fixed{name: source.Kmod, err: sentinel}, other}.Snapshot(context.Background())
 		if errors.Is(sentinel, source.ErrAbsent) {
 			if err != nil || snap.Source != source.Cgroup {
 				t.Errorf("module absent: %v", err)

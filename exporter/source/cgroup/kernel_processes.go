@@ -1,0 +1,204 @@
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"syscall"
+
+	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
+)
+
+// kernelProcess is what a Kernel knows of a process, beyond its Stat.
+type kernelProcess struct {
+	set                          uint64 // see KernelProcess.Set
+	io                           [procfile.NumIO]uint64
+	runtime                      uint64 // ns
+	split                        split  // of runtime
+	childrenUser, childrenSystem uint64 // ns
+	incomplete                   bool   // its files are read instead
+}
+
+// renew reads all processes, and with a Kernel their cgroups.
+func (s *Source) renew() error {
+	if s.config.Kernel == nil {
+		return s.processes.renew()
+	}
+	for try := range tallyTries {
+		pass, err := s.config.Kernel.Read()
+		if err != nil {
+			return err
+		}
+		s.groups.take(pass)
+		if err := s.processes.take(pass, &s.groups); err != nil {
+			return err
+		}
+		if try == tallyTries-1 || !s.processes.reaped() {
+			break
+		}
+	}
+	return nil
+}
+
+// take updates all processes from a pass.
+func (t *processes) take(pass *Pass, groups *groups) error {
+	t.sequence++
+	t.groups, t.hasIO = groups, pass.HasIO
+	t.all = t.all[:0]
+	clear(t.between)
+	first := false // PID 1 exists
+	for i := range pass.Processes {
+		k := &pass.Processes[i]
+		first = first || k.PID == 1
+		id := identity{k.PID, k.Start / tickNS}
+		p := t.byPID[k.PID]
+		if p == nil || p.identity != id {
+			if p != nil { // the PID was reused
+				p.close(t.reader)
+			}
+			p = &process{identity: id, born: t.sequence, kernel: &kernelProcess{}}
+			t.byPID[k.PID] = p
+		}
+		p.seen = t.sequence
+		p.take(k, t.pageKB)
+		if p.kernel.incomplete {
+			t.complement(p)
+		}
+		t.all = append(t.all, p)
+	}
+	if !first { // a security module can hide it from programs
+		if p, err := t.look(1); p != nil {
+			t.all = slices.Insert(t.all, 0, p)
+			first = true
+		} else {
+			first = !errors.Is(err, fs.ErrPermission)
+		}
+	}
+	for i := range pass.Threads {
+		k := &pass.Threads[i]
+		if p := t.byPID[k.PID]; p != nil && p.kernel != nil && p.seen == t.sequence && p.headless() {
+			p.VSZ, p.RSS, p.kernel.set = k.VSZ*t.pageKB*1024, k.RSS, k.Set
+		}
+	}
+	return t.complete(first)
+}
+
+// The exit states of a main thread (include/linux/sched.h).
+const (
+	exitDead   = 0x10
+	exitZombie = 0x20
+)
+
+// take updates a process. Its counters do not decrease: what a thread that is just
+// exiting had can be missing from a pass.
+func (p *process) take(is *KernelProcess, pageKB uint64) {
+	name, _, _ := bytes.Cut(is.Name[:], []byte{0})
+	if string(name) != p.Comm {
+		p.Comm = string(name)
+	}
+	p.PID, p.Parent, p.Threads = is.PID, is.Parent, is.Threads
+	switch {
+	case is.Exit == 0:
+		p.State = 'R'
+	case is.Exit&exitDead != 0:
+		p.State = 'X'
+	default:
+		p.State = 'Z'
+	}
+	p.Start, p.VSZ, p.RSS = is.Start/tickNS, is.VSZ*pageKB*1024, is.RSS
+	k := p.kernel
+	k.set, k.incomplete = is.Set, is.Incomplete
+	if k.incomplete {
+		return
+	}
+	p.Minor, p.Major = max(p.Minor, is.Minor), max(p.Major, is.Major)
+	k.runtime = max(k.runtime, is.Runtime)
+	k.split.update(k.runtime, is.User, is.System)
+	k.childrenUser, k.childrenSystem = max(k.childrenUser, is.ChildrenUser), max(k.childrenSystem, is.ChildrenSystem)
+	for i, v := range is.IO {
+		k.io[i] = max(k.io[i], v)
+	}
+}
+
+// complement reads the counters of a process with too many threads for one pass from its
+// files.
+func (t *processes) complement(p *process) {
+	b, err := t.reader.read(t.path(p.pid, "stat"))
+	if err != nil {
+		return // it keeps its last ones
+	}
+	is, err := procfile.ParseStat(b, p.Comm)
+	if err != nil || is.Start != p.start {
+		return
+	}
+	p.User, p.System, p.Minor, p.Major = max(p.User, is.User), max(p.System, is.System), max(p.Minor, is.Minor), max(p.Major, is.Major)
+}
+
+// reparent reads the parent of a process again: the former one has exited during the pass.
+func (t *processes) reparent(p *process) {
+	b, err := t.reader.read(t.path(p.pid, "stat"))
+	if err != nil {
+		return
+	}
+	if is, err := procfile.ParseStat(b, p.Comm); err == nil && is.Start == p.start {
+		p.Parent = is.Parent
+	}
+}
+
+// reaped reports whether a process may be counted twice. A pass is in the order of PIDs: a
+// parent with a larger PID is read after its child, and includes it if it has reaped it in
+// between.
+func (t *processes) reaped() bool {
+	for _, p := range t.all {
+		if p.parent != nil && p.parent.pid > p.pid && errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH) {
+			return true
+		}
+	}
+	return false
+}
+
+// set is a combination of cgroups that was read from the file of a process in it.
+type set struct {
+	ids        groupIDs
+	at         string
+	membership membership
+}
+
+// enterSet is enter by the combination of cgroups of the process. Each is read from a file
+// once. Another one can have the same number later, but not the same cgroups.
+func (t *processes) enterSet(p *process) (changed bool) {
+	ids, there := t.groups.ids(p.kernel.set)
+	if known, ok := t.sets[p.kernel.set]; ok && there && known.ids == ids {
+		if p.at == known.at {
+			return false
+		}
+		p.at, p.membership = known.at, known.membership
+		return true
+	}
+	was, at := p.membership, p.at
+	p.at = "" // the file is parsed whatever it says
+	t.enterFile(p)
+	t.reader.close(&p.cgroup)
+	if p.at == "" {
+		p.at, p.membership = at, was
+		return false
+	}
+	if there {
+		t.sets[p.kernel.set] = set{ids, p.at, p.membership}
+	}
+	if p.at == at {
+		p.membership = was
+		return false
+	}
+	return true
+}
+
+// prune forgets the combinations of cgroups that no process is in.
+func (t *processes) prune() {
+	maps.DeleteFunc(t.sets, func(number uint64, _ set) bool {
+		_, there := t.groups.ids(number)
+		return !there
+	})
+}
