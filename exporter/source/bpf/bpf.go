@@ -7,6 +7,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -42,8 +43,8 @@ type kernel struct {
 func (k *kernel) Read() (*cgroup.Pass, error) {
 	k.once.Do(func() {
 		if k.reader, k.err = newReader(k.config.ProcFS, k.config.SysFS); k.err != nil {
-			k.err = fmt.Errorf("%w: %w", source.ErrAbsent, k.err)
 			k.onAbsent(k.err)
+			k.err = fmt.Errorf("BPF: %w: %w", source.ErrAbsent, k.err)
 		}
 	})
 	if k.err != nil {
@@ -77,18 +78,18 @@ const initialPIDNamespace = 0xEFFFFFFC
 func ofThisHost(procfs string) error {
 	var is unix.Statfs_t
 	if err := unix.Statfs(procfs, &is); err != nil {
-		return fmt.Errorf("%w: %w", errUnavailable, err)
+		return &fs.PathError{Op: "statfs", Path: procfs, Err: err}
 	}
 	if uint32(is.Type) != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%w: %s is not a proc file system", errUnavailable, procfs)
+		return fmt.Errorf("%s is not a proc file system", procfs)
 	}
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
-		return fmt.Errorf("%w: %w", errUnavailable, &fs.PathError{Op: "stat", Path: "/proc/self/ns/pid", Err: err})
+		return &fs.PathError{Op: "stat", Path: "/proc/self/ns/pid", Err: err}
 	}
 	self, err := os.Readlink(filepath.Join(procfs, "self"))
 	if st.Ino != initialPIDNamespace || err != nil || self != strconv.Itoa(os.Getpid()) {
-		return fmt.Errorf("%w: requires the host's PID namespace and its /proc", errUnavailable)
+		return errors.New("requires the host's PID namespace and its /proc")
 	}
 	return nil
 }

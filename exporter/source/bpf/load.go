@@ -41,7 +41,7 @@ const licence = "Dual MIT/GPL"
 func load(sysfs string) (*link.Iter, features, error) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil, features{}, fmt.Errorf("%w: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", errUnavailable, err)
+		return nil, features{}, fmt.Errorf("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
 	}
 	l := layout{spec}
 	all := features{io: l.has("task_struct", "ioac.rchar") && l.has("task_struct", "ioac.read_bytes"), nodes: possible(filepath.Join(sysfs, "devices/system/node/possible"), mostNodes), groups: true}
@@ -50,7 +50,7 @@ func load(sysfs string) (*link.Iter, features, error) {
 	if err == nil {
 		all.cpus, all.devices = cpus, true
 	} else if refused(err) {
-		return nil, features{}, unavailable(err)
+		return nil, features{}, explain(err)
 	}
 	less := []features{all, all, all, all, all}
 	less[1].devices, less[2].devices, less[3].devices, less[4].devices = false, false, false, false
@@ -66,25 +66,22 @@ func load(sysfs string) (*link.Iter, features, error) {
 			break
 		}
 	}
-	return nil, features{}, unavailable(err)
+	return nil, features{}, explain(err)
 }
-
-// errUnavailable means that this kernel, or its policy, has no such programs for us.
-var errUnavailable = errors.New("unavailable")
 
 func refused(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }
 
-// unavailable says why a program was not loaded.
-func unavailable(err error) error {
+// explain says why a program was not loaded.
+func explain(err error) error {
 	switch {
 	case locked():
-		return fmt.Errorf("%w: the kernel is locked down (lockdown=confidentiality): %w", errUnavailable, err)
+		return fmt.Errorf("the kernel is locked down (lockdown=confidentiality): %w", err)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: requires CAP_BPF and CAP_PERFMON, or root: %w", errUnavailable, err)
+		return fmt.Errorf("requires CAP_BPF and CAP_PERFMON, or root: %w", err)
 	case errors.Is(err, unix.EINVAL), errors.Is(err, errNoMember), errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound):
-		return fmt.Errorf("%w: not supported by this kernel: %w", errUnavailable, err)
+		return fmt.Errorf("not supported by this kernel: %w", err)
 	}
-	return fmt.Errorf("%w: %w", errUnavailable, err)
+	return err
 }
 
 // locked reports whether the kernel hides its memory from programs

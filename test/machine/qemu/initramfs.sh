@@ -27,6 +27,11 @@ cp "$here/programs/init" "$root/init"
 		printf -- '-test.skip=%s\n' "${ESTIBA_TEST_SKIP:-^TestLong}"
 	fi
 } >"$root/test.args"
+# Of the bpf source: what a container is, and its numbers.
+if [ -z "${ESTIBA_TEST_RUN:-}" ] || [ -n "${ESTIBA_TEST_BPF:-}" ]; then
+	printf -- '-test.timeout=%sm\n-test.run=%s\n' "${ESTIBA_TEST_MINUTES:-10}" \
+		"${ESTIBA_TEST_BPF:-^Test(TruthOf|CgroupsBelow|CountersAre|Lists|Parts|OOMKills|Network|SharedNetwork|CPUPercent|Pods|ContainersWithout|NamesInside|WhoseCgroup|StrayProcess|ProcessWithoutLeader|HostileNames|RuntimeAtWork|RestartWithout)}"
+fi >"$root/bpf.args"
 
 : >"$root/modules/order"
 for name in virtio_pci virtio_console virtio_blk ext4 dummy; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [--suite=bookworm] [--quick] [--run=PATTERN]: builds estiba.ko for the newest cloud
+# run.sh [--suite=bookworm] [--quick] [--run=PATTERN] [--bpf=PATTERN]: builds estiba.ko for the newest cloud
 # kernel of a Debian suite (bullseye, bookworm, bookworm-6.12, sid; bookworm-rt, its
 # real-time kernel; for arm64: bookworm-arm64, bookworm-6.12-arm64-16k), boots that
 # kernel in QEMU, and tests the module there, with the exporter reading it. The verdict
@@ -19,6 +19,8 @@ for arg; do
 	--suite=*) suite=${arg#*=} ;;
 	# Without the slow tests of hostile readers.
 	--quick) export ESTIBA_TEST_SKIP='^(TestLong|TestStarvedReaders|TestReadersPay|TestAllUsers)' ;;
+	# Of the tests of the bpf source.
+	--bpf=*) export ESTIBA_TEST_RUN='^None$' ESTIBA_TEST_BPF=${arg#*=} ;;
 	--run=*)
 		# Tests selected by name may need more time and memory.
 		ESTIBA_TEST_RUN=${arg#*=} ESTIBA_TEST_MINUTES=40 memory=6144

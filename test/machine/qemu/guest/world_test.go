@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/estiba/estiba/exporter/source"
 )
 
 const (
@@ -20,9 +22,13 @@ const (
 	cgroupRoot  = "/sys/fs/cgroup"
 )
 
-// module loads estiba.ko for the duration of the test.
+// module loads estiba.ko for the duration of the test, or the bpf source with -source=bpf.
 func module(t *testing.T, params ...string) {
 	t.Helper()
+	if *from == source.BPF {
+		useBPF(t)
+		return
+	}
 	if out, err := insmod(params...); err != nil {
 		t.Fatalf("insmod: %v: %s", err, out)
 	}
