@@ -51,6 +51,7 @@ func TestListsExactlyTheContainers(t *testing.T) {
 	}
 	eventually(t, "the shim inside a container", func() bool { return len(outer.processes(t)) == 2 })
 
+	listed(t, genuine...)
 	d := fresh(t)
 	save(t, "containers", d.text)
 	want := map[string]bool{}

@@ -5,6 +5,7 @@ package guest
 import (
 	"bytes"
 	"flag"
+	"slices"
 	"testing"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -33,7 +34,20 @@ func useBPF(t *testing.T) {
 	t.Cleanup(func() { sourceBPF = nil })
 }
 
-// document is a snapshot of the bpf source as a document.
+// listed waits until the source lists containers. The bpf source leaves one without a
+// cgroup of its own out for its first seconds, when its processes may be the runtime's.
+func listed(t *testing.T, shims ...*shim) {
+	t.Helper()
+	if sourceBPF == nil {
+		return
+	}
+	eventually(t, "containers without cgroups", func() bool {
+		d := fresh(t)
+		return !slices.ContainsFunc(shims, func(s *shim) bool { return d.find(s.id) == nil })
+	})
+}
+
+// bpfDocument is a snapshot of the bpf source as a document.
 func bpfDocument(t *testing.T) []byte {
 	t.Helper()
 	snap, err := sourceBPF.Snapshot(t.Context())

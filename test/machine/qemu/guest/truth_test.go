@@ -22,7 +22,9 @@ func settled(t *testing.T, s *shim) values {
 	before := uint64(0)
 	var c values
 	eventually(t, "idle container", func() bool {
-		c = fresh(t).container(t, s.id)
+		if c = fresh(t).find(s.id); c == nil { // see listed
+			return false
+		}
 		now := c.number(t, "cpu_ns")
 		same := now == before && now > 0
 		before = now
