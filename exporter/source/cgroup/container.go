@@ -50,7 +50,6 @@ type container struct {
 	cpu, user, system meter
 	disk              [2]meter // read, written
 	split             split
-	kernelTime        cpuTime // last one of its cgroup, see kernelCPU
 	window            window
 	peakRSS           uint64 // kB
 }

@@ -94,7 +94,7 @@ func (s *Source) group(c *container, controller int) *KernelGroup {
 }
 
 // kernelCPU returns the CPU time of the container's cgroup. A part that was just being
-// moved within the kernel can be missing from a pass: it does not decrease.
+// moved within the kernel can be missing from a pass, see counter.
 func (s *Source) kernelCPU(c *container) (t cpuTime, ok bool) {
 	switch {
 	case c.inodes[unified] != 0 && len(c.place.dirs[cpuacct]) == 0:
@@ -102,21 +102,15 @@ func (s *Source) kernelCPU(c *container) (t cpuTime, ok bool) {
 		if g == nil || g.Unified.Runtime == 0 || g.Unified.Below > 0 {
 			return cpuTime{}, false
 		}
-		t = cpuTime{c.origins[unified], g.Unified.Runtime, g.Unified.User, g.Unified.System, true}
+		return cpuTime{c.origins[unified], g.Unified.Runtime, g.Unified.User, g.Unified.System, true}, true
 	case c.inodes[cpuacct] != 0:
 		g := s.group(c, cpuacct)
 		if g == nil || g.Cpuacct.Usage == 0 {
 			return cpuTime{}, false
 		}
-		t = cpuTime{c.origins[cpuacct], g.Cpuacct.Usage, g.Cpuacct.User, g.Cpuacct.System, true}
-	default:
-		return cpuTime{}, false
+		return cpuTime{c.origins[cpuacct], g.Cpuacct.Usage, g.Cpuacct.User, g.Cpuacct.System, true}, true
 	}
-	if was := c.kernelTime; was.origin == t.origin {
-		t.total, t.user, t.system = max(t.total, was.total), max(t.user, was.user), max(t.system, was.system)
-	}
-	c.kernelTime = t
-	return t, true
+	return cpuTime{}, false
 }
 
 // kernelBandwidth fills in the CPU limit and the throttling.

@@ -1,0 +1,358 @@
+package cgroup
+
+import (
+	"bytes"
+	"hash/fnv"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/cgroup/cgroupfile"
+	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
+	"github.com/estiba/estiba/exporter/source/kmod"
+	"github.com/estiba/estiba/internal/testutil/hosttree"
+)
+
+// treeKernel is the kernel of a tree: its passes say what the files of the tree do.
+type treeKernel struct {
+	t      testing.TB
+	tree   *hosttree.Tree
+	change func(*Pass) // nil: none
+	passes int
+}
+
+func (k *treeKernel) Read() (*Pass, error) {
+	k.passes++
+	pass := &Pass{HasIO: true, HasPressure: true}
+	h := newHierarchies(k.tree.Cgroup)
+	h.find()
+	seen := map[uint64]bool{}
+	dirs, err := filepath.Glob(k.tree.Proc + "/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	byPID := map[int]string{}
+	most := 0
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err == nil {
+			byPID[pid], most = dir, max(most, pid)
+		}
+	}
+	for pid := range most + 1 {
+		dir, ok := byPID[pid]
+		if !ok {
+			continue
+		}
+		b, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue
+		}
+		is, err := procfile.ParseStat(b, "")
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		p := KernelProcess{
+			PID: is.PID, Parent: is.Parent, Start: is.Start*tickNS + 1, Threads: is.Threads, RSS: is.RSS, VSZ: is.VSZ / uint64(os.Getpagesize()),
+			Minor: is.Minor, Major: is.Major, User: is.User * tickNS, System: is.System * tickNS, Runtime: (is.User + is.System) * tickNS,
+		}
+		copy(p.Name[:], is.Comm)
+		if is.State == 'Z' {
+			p.Exit = exitZombie
+		}
+		if b, err := os.ReadFile(dir + "/statm"); err == nil {
+			if _, p.RSS, err = procfile.ParseStatm(b); err != nil {
+				k.t.Fatal(err)
+			}
+		}
+		if b, err := os.ReadFile(dir + "/io"); err == nil {
+			if p.IO, err = procfile.ParseIO(b); err != nil {
+				k.t.Fatal(err)
+			}
+		}
+		at, err := os.ReadFile(dir + "/cgroup")
+		if err != nil {
+			at = []byte("0::/\n")
+		}
+		sum := fnv.New64()
+		sum.Write(at)
+		p.Set = sum.Sum64()
+		pass.Processes = append(pass.Processes, p)
+		if !seen[p.Set] {
+			seen[p.Set] = true
+			k.group(pass, h, p.Set, procfile.ParseMembership(at))
+		}
+	}
+	if k.change != nil {
+		k.change(pass)
+	}
+	return pass, nil
+}
+
+// group adds a combination of cgroups.
+func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership) {
+	page := uint64(os.Getpagesize())
+	g := KernelGroup{Set: set}
+	folder := func(controller int) string {
+		if h.roots[controller] == "" {
+			controller = unified
+		}
+		return path.Join(h.roots[controller], m[controllers()[controller]])
+	}
+	read := func(controller int, name string) []byte {
+		b, err := os.ReadFile(path.Join(folder(controller), name))
+		if err != nil {
+			return nil
+		}
+		return b
+	}
+	value := func(b []byte, key string, unit uint64) uint64 {
+		v, _, _ := cgroupfile.Value(b, key, unit)
+		return v
+	}
+	first := func(files ...[]byte) []byte {
+		for _, b := range files {
+			if b != nil {
+				return b
+			}
+		}
+		return nil
+	}
+	single := func(files ...[]byte) uint64 {
+		v, _ := cgroupfile.Number(first(files...))
+		return v
+	}
+	if h.roots[unified] != "" {
+		g.Unified.ID = inode(folder(unified))
+		b := read(unified, "cpu.stat")
+		g.Unified.Runtime, g.Unified.User, g.Unified.System = value(b, "usage_usec", 1000), value(b, "user_usec", 1000), value(b, "system_usec", 1000)
+		if b := read(unified, "io.pressure"); b != nil {
+			g.Unified.HasPressure = true
+			for i, name := range []string{"io", "memory", "cpu"} {
+				g.Unified.Pressure[i], _ = cgroupfile.Waited(read(unified, name+".pressure"))
+			}
+		}
+	}
+	if b := read(cpu, "cpu.stat"); strings.Contains(string(b), "nr_periods") {
+		g.CPU.ID = inode(folder(cpu))
+		g.CPU.Periods, g.CPU.ThrottledPeriods = value(b, "nr_periods", 1), value(b, "nr_throttled", 1)
+		g.CPU.Throttled, _, _ = cgroupfile.Throttled(b)
+		l, ok := cgroupfile.CPUMax(read(cpu, "cpu.max"))
+		if !ok {
+			l, _ = cgroupfile.CFS(read(cpu, "cpu.cfs_quota_us"), read(cpu, "cpu.cfs_period_us"))
+		}
+		if g.CPU.Period, g.CPU.Quota = l.Period, l.Quota; !l.Limited {
+			g.CPU.Quota = NoQuota
+		}
+	}
+	if use := first(read(memory, "memory.current"), read(memory, "memory.usage_in_bytes")); use != nil {
+		is := &g.Memory
+		is.ID, is.Usage, is.HasInactive = inode(folder(memory)), single(use)/page, true
+		limit, limited, _ := cgroupfile.Limit(first(read(memory, "memory.max"), read(memory, "memory.limit_in_bytes")))
+		if is.Max = limit / page; !limited {
+			is.Max = (1<<63 - 1) / page
+		}
+		is.Swap = single(read(memory, "memory.swap.current")) / page
+		is.OOMKills = value(first(read(memory, "memory.events"), read(memory, "memory.oom_control")), "oom_kill", 1)
+		key := "inactive_file"
+		if h.roots[memory] != "" {
+			key = "total_inactive_file"
+		}
+		is.InactiveFile = value(read(memory, "memory.stat"), key, 1) / page
+	}
+	if use := read(cpuacct, "cpuacct.usage"); use != nil {
+		g.Cpuacct.ID, g.Cpuacct.Usage = inode(folder(cpuacct)), single(use)
+		g.Cpuacct.User, g.Cpuacct.System = single(read(cpuacct, "cpuacct.usage_user")), single(read(cpuacct, "cpuacct.usage_sys"))
+	}
+	if b := read(unified, "io.stat"); b != nil && h.roots[unified] != "" && h.roots[blkio] == "" {
+		g.IO.ID, g.IO.HasDevices = inode(folder(unified)), true
+		list, _ := cgroupfile.IOStat(b)
+		for _, d := range list {
+			pass.Devices = append(pass.Devices, KernelDevice{Group: g.IO.ID, Major: d.Major, Minor: d.Minor, Read: d.Read, Written: d.Written})
+		}
+	}
+	pass.Groups = append(pass.Groups, g)
+}
+
+func inode(dir string) uint64 {
+	var st syscall.Stat_t
+	if syscall.Stat(dir, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// withKernel returns a source with the kernel of a tree.
+func withKernel(t testing.TB, tr *hosttree.Tree, change func(*Pass)) (*Source, *treeKernel) {
+	k := &treeKernel{t: t, tree: tr, change: change}
+	return onTree(t, tr, func(c *Config) { c.Kernel = k }), k
+}
+
+// TestKernelLayouts: passes and files make the same document.
+func TestKernelLayouts(t *testing.T) {
+	for name, layout := range hosttree.Layouts() {
+		t.Run(name, func(t *testing.T) {
+			hostNet := hosttree.Numbered(1)
+			hostNet.HostNet = true
+			tr := newTree(t, name, hosttree.Numbered(0), hostNet)
+			k := &treeKernel{t: t, tree: tr}
+			var texts [2]string
+			for i, kernel := range []Kernel{nil, k} {
+				s := onTree(t, tr, func(c *Config) { c.Owner, c.Kernel = layout.ShimUID, kernel })
+				snapshot(t, s)
+				var got bytes.Buffer
+				snap := snapshot(t, s)
+				if want := []string{source.Cgroup, source.BPF}[i]; snap.Source != want {
+					t.Errorf("source %s, want %s", snap.Source, want)
+				}
+				if err := kmod.Write(&got, snap); err != nil {
+					t.Fatal(err)
+				}
+				texts[i] = strings.ReplaceAll(varying.ReplaceAllString(got.String(), ""), ",", "\n")
+			}
+			if texts[0] != texts[1] {
+				a, b := strings.Split(texts[0], "\n"), strings.Split(texts[1], "\n")
+				for i := range min(len(a), len(b)) {
+					if a[i] != b[i] {
+						t.Errorf("files %s, kernel %s", a[i], b[i])
+					}
+				}
+				if len(a) != len(b) {
+					t.Errorf("files\n%s\nkernel\n%s", texts[0], texts[1])
+				}
+			}
+		})
+	}
+}
+
+// What depends on the time, or is only known to the tick from files.
+var varying = regexp.MustCompile(`"(collect_ns|sequence)":"\d+"`)
+
+// TestKernelNumberReused: the number of a combination of cgroups comes again for another
+// one. Its processes are in the container of their new cgroups.
+func TestKernelNumberReused(t *testing.T) {
+	a, b := hosttree.Numbered(0), hosttree.Numbered(1)
+	tr := newTree(t, "v2-systemd", a)
+	one := func(pass *Pass) {
+		for i := range pass.Processes {
+			for g := range pass.Groups {
+				if p := &pass.Processes[i]; pass.Groups[g].Set == p.Set && strings.HasPrefix(string(p.Name[:]), "app") {
+					pass.Groups[g].Set, p.Set = 7, 7
+				}
+			}
+			if p := &pass.Processes[i]; strings.HasPrefix(string(p.Name[:]), "app") {
+				p.Set = 7
+			}
+		}
+	}
+	s, _ := withKernel(t, tr, one)
+	if snap := snapshot(t, s); len(snap.Containers) != 1 || snap.Containers[0].ID != a.ID {
+		t.Fatalf("%+v", snap.Containers)
+	}
+	if err := tr.Add(b); err != nil { // before: cgroups never have the same id
+		t.Fatal(err)
+	}
+	if err := tr.Remove(a); err != nil {
+		t.Fatal(err)
+	}
+	snap := snapshot(t, s)
+	if len(snap.Containers) != 1 || snap.Containers[0].ID != b.ID || !strings.Contains(snap.Containers[0].Cgroup, b.ID) {
+		t.Errorf("%+v", snap.Containers)
+	}
+}
+
+// TestKernelTorn: what is missing from one pass does not lower a counter, nor is it counted
+// again when it is there.
+func TestKernelTorn(t *testing.T) {
+	for _, layout := range []string{"v2-systemd", "v1-systemd"} {
+		torn := false
+		s, _ := withKernel(t, newTree(t, layout, hosttree.Numbered(0)), func(pass *Pass) {
+			if !torn {
+				return
+			}
+			for i := range pass.Processes {
+				p := &pass.Processes[i]
+				p.Runtime, p.User, p.Minor = p.Runtime/2, p.User/2, p.Minor/2
+				p.IO[procfile.ReadChars] /= 2
+			}
+			for i := range pass.Groups {
+				g := &pass.Groups[i]
+				g.Unified.Runtime, g.Unified.User, g.Cpuacct.Usage = g.Unified.Runtime/2, g.Unified.User/2, g.Cpuacct.Usage/2
+			}
+		})
+		fields := []source.Field{source.CPU, source.CPUUser, source.CPUSystem, source.MinorFaults, source.IOReadBytes}
+		numbers := func() (all []uint64) {
+			snap := snapshot(t, s)
+			for _, f := range fields {
+				v, _ := snap.Containers[0].Get(f)
+				all = append(all, v)
+			}
+			return all
+		}
+		want := numbers()
+		for _, torn = range []bool{true, false} {
+			got := numbers()
+			for i, f := range fields {
+				if got[i] != want[i] {
+					t.Errorf("%s, torn %v: %s is %d, want %d", layout, torn, f.Info().Key, got[i], want[i])
+				}
+			}
+		}
+	}
+}
+
+// TestKernelRecycled: a process with the PID of another is another.
+func TestKernelRecycled(t *testing.T) {
+	c := hosttree.Numbered(0)
+	later := uint64(0)
+	s, _ := withKernel(t, newTree(t, "v2-systemd", c), func(pass *Pass) {
+		for i := range pass.Processes {
+			if p := &pass.Processes[i]; p.PID == c.Processes[0] {
+				p.Start += later
+				if later > 0 {
+					p.Minor = 1
+				}
+			}
+		}
+	})
+	before, _ := snapshot(t, s).Containers[0].Get(source.MinorFaults)
+	later = 50 * tickNS
+	if after, _ := snapshot(t, s).Containers[0].Get(source.MinorFaults); after != before+1 {
+		t.Errorf("%d faults after %d, want one more", after, before)
+	}
+}
+
+// TestKernelReaped: a child that its parent reaped between the visits of both is counted
+// once, in its parent.
+func TestKernelReaped(t *testing.T) {
+	c := hosttree.Numbered(0)
+	parent := c.Processes[0]
+	s, k := withKernel(t, newTree(t, "v2-systemd", c), nil)
+	want, _ := snapshot(t, s).Containers[0].Get(source.MinorFaults)
+	passes := k.passes
+	k.change = func(pass *Pass) {
+		if k.passes > passes+1 {
+			return // it is gone
+		}
+		for i := range pass.Processes {
+			if p := &pass.Processes[i]; p.PID == parent {
+				child := *p
+				child.PID, child.Parent, child.Minor = 1<<22-1, 1<<22, 1000
+				p.PID = 1 << 22
+				pass.Processes = append(pass.Processes, child)
+			}
+		}
+	}
+	if got, _ := snapshot(t, s).Containers[0].Get(source.MinorFaults); got != want {
+		t.Errorf("%d faults, want %d", got, want)
+	}
+	if k.passes != passes+2 {
+		t.Errorf("%d passes, want 2", k.passes-passes)
+	}
+}
