@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,6 +40,9 @@ const licence = "Dual MIT/GPL"
 // load loads the program with as many features as the kernel accepts and attaches it to an
 // iterator over the threads of the host.
 func load(sysfs string) (*link.Iter, features, error) {
+	// Before Linux 5.11 a program counts as locked memory. That it cannot be raised shows
+	// when loading fails.
+	_ = rlimit.RemoveMemlock()
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, features{}, fmt.Errorf("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)

@@ -102,7 +102,7 @@ func (b record) process() (p cgroup.KernelProcess) {
 	p.PID, p.Parent = int(b.at(processPID)), int(b.at(processParent))
 	copy(p.Name[:], b[processName:])
 	p.Start, p.Exit, p.Set, p.Threads = b.at(processStart), uint32(b.at(processExit)), b.at(processSet), b.at(processThreads)
-	p.Incomplete = b.at(processFlags) != 0
+	p.Incomplete, p.Network = b.at(processFlags)&flagIncomplete != 0, uint32(b.at(processNetwork))
 	p.VSZ = b.at(processVSZ)
 	p.RSS = b.pages(processFile) + b.pages(processAnon) + b.pages(processShmem)
 	p.Minor, p.Major = b.at(processMinor), b.at(processMajor)

@@ -31,6 +31,7 @@ type KernelProcess struct {
 	Exit        uint32   // task_struct.exit_state; 0: its main thread lives
 	Incomplete  bool     // the sums over its threads lack some
 	Set         uint64   // its combination of cgroups, see KernelGroup
+	Network     uint32   // inode of its network namespace; 0: unknown
 	Threads     uint64
 
 	VSZ, RSS     uint64 // pages

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
@@ -14,6 +15,8 @@ import (
 // kernelProcess is what a Kernel knows of a process, beyond its Stat.
 type kernelProcess struct {
 	set                          uint64 // see KernelProcess.Set
+	network                      string // its network namespace, as /proc/PID/ns/net; "": unknown
+	networkID                    uint32
 	io                           [procfile.NumIO]uint64
 	runtime                      uint64 // ns
 	split                        split  // of runtime
@@ -80,6 +83,7 @@ func (t *processes) take(pass *Pass, groups *groups) error {
 		k := &pass.Threads[i]
 		if p := t.byPID[k.PID]; p != nil && p.kernel != nil && p.seen == t.sequence && p.headless() {
 			p.VSZ, p.RSS, p.kernel.set = k.VSZ*t.pageKB*1024, k.RSS, k.Set
+			p.kernel.enterNetwork(k.Network)
 		}
 	}
 	return t.complete(first)
@@ -110,6 +114,7 @@ func (p *process) take(is *KernelProcess, pageKB uint64) {
 	p.Start, p.VSZ, p.RSS = is.Start/tickNS, is.VSZ*pageKB*1024, is.RSS
 	k := p.kernel
 	k.set, k.incomplete = is.Set, is.Incomplete
+	k.enterNetwork(is.Network)
 	if k.incomplete {
 		return
 	}
@@ -119,6 +124,16 @@ func (p *process) take(is *KernelProcess, pageKB uint64) {
 	k.childrenUser, k.childrenSystem = max(k.childrenUser, is.ChildrenUser), max(k.childrenSystem, is.ChildrenSystem)
 	for i, v := range is.IO {
 		k.io[i] = max(k.io[i], v)
+	}
+}
+
+// enterNetwork updates the network namespace.
+func (k *kernelProcess) enterNetwork(id uint32) {
+	if k.networkID == id {
+		return
+	}
+	if k.network, k.networkID = "", id; id != 0 {
+		k.network = "net:[" + strconv.FormatUint(uint64(id), 10) + "]"
 	}
 }
 

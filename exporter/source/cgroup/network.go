@@ -25,10 +25,7 @@ const (
 // recheck is often enough.
 func (s *Source) networks(there []*container, clock clock) map[string]network {
 	members := map[string][]*container{}
-	host, err := os.Readlink(s.processes.path(1, "ns/net"))
-	if err != nil {
-		host = ""
-	}
+	host := s.processes.hostNetwork()
 	for _, c := range there {
 		if c.inside = c.first; c.inside == nil {
 			c.network = ""
@@ -82,7 +79,7 @@ type traffic struct {
 func (s *Source) networkOf(c *container, host string) string {
 	at, err := s.namespaceOf(c.inside)
 	if err == nil && c.shim != nil && c.shim.network == "" {
-		c.shim.network, err = os.Readlink(s.processes.path(c.shim.pid, "ns/net"))
+		c.shim.network, err = s.namespaceOf(c.shim.process)
 	}
 	switch {
 	case err != nil:
@@ -94,8 +91,29 @@ func (s *Source) networkOf(c *container, host string) string {
 	return at
 }
 
+// hostNetwork returns the network namespace of process 1, or if that is not readable of the
+// kernel's threads; "" if unknown.
+func (t *processes) hostNetwork() string {
+	for _, pid := range [...]int{1, kthreadd} {
+		if p := t.byPID[pid]; p != nil && p.kernel != nil && p.kernel.network != "" {
+			return p.kernel.network
+		}
+	}
+	host, err := os.Readlink(t.path(1, "ns/net"))
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// kthreadd is the PID of the parent of the kernel's threads.
+const kthreadd = 2
+
 // namespaceOf returns the network namespace of a process.
 func (s *Source) namespaceOf(p *process) (string, error) {
+	if p.kernel != nil && p.kernel.network != "" {
+		return p.kernel.network, nil
+	}
 	at, err := os.Readlink(s.processes.path(p.pid, "ns/net"))
 	if folder := s.processes.liveTask(p); err != nil && folder != "" {
 		return os.Readlink(s.processes.path(p.pid, filepath.Join(folder, "ns/net")))
