@@ -51,12 +51,19 @@ new_enough() {
 	[ -n "$version" ] && [ "$(printf '%s\n' 2.24 "$version" | sort -V | head -n 1)" = 2.24 ]
 }
 
+# gives_bpf reports whether the Engine knows CAP_BPF: 23, whose API is 1.42, and newer.
+gives_bpf() {
+	[ -n "${engine_api:-}" ] || engine_api=$(docker version --format '{{.Server.APIVersion}}' 2>/dev/null)
+	[ -n "$engine_api" ] && [ "$(printf '%s\n' 1.42 "$engine_api" | sort -V | head -n 1)" = 1.42 ]
+}
+
 # compose runs the tool on this project, with what `make up` found out. A file
 # .env of the user's comes after that, and the environment above both.
 compose() {
 	local files=()
 	[ ! -f "$state/env" ] || files+=(--env-file "$state/env")
 	[ ! -f "$root/.env" ] || files+=(--env-file "$root/.env")
+	! gives_bpf || files+=(-f "$root/tools/compose/bpf.yml")
 	ESTIBA_SECRETS=$state/secrets "${compose_tool[@]}" --project-directory "$root" -f "$root/docker-compose.yml" "${files[@]}" --profile demo "$@"
 }
 

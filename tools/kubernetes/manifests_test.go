@@ -160,10 +160,10 @@ func TestSwitches(t *testing.T) {
 	pod := func(values ...string) core.PodSpec {
 		return of[*apps.DaemonSet](t, charted(t, values...), "DaemonSet").Spec.Template.Spec
 	}
-	p := pod("extraCapabilities={BPF,PERFMON}", "priorityClassName=system-node-critical", "hostLabel=false", "cri.enabled=true",
+	p := pod("capabilities={BPF,PERFMON}", "extraCapabilities={SYSLOG}", "priorityClassName=system-node-critical", "hostLabel=false", "cri.enabled=true",
 		"cri.socket=/run/crio/crio.sock", "extraArgs={--metrics.names=both}", "image.digest=sha256:"+strings.Repeat("0", 64), "serviceAccount.create=false")
 	c := p.Containers[0]
-	if want := []core.Capability{"DAC_READ_SEARCH", "SYS_PTRACE", "BPF", "PERFMON"}; !slices.Equal(c.SecurityContext.Capabilities.Add, want) {
+	if want := []core.Capability{"BPF", "PERFMON", "SYSLOG"}; !slices.Equal(c.SecurityContext.Capabilities.Add, want) {
 		t.Errorf("capabilities %v, want %v", c.SecurityContext.Capabilities.Add, want)
 	}
 	want := []string{

@@ -64,7 +64,7 @@ const (
 
 // maxThreads is how many threads of a process are summed. The kernel checks the loop
 // step by step when it loads the program.
-const maxThreads = 1024
+const maxThreads = 256
 
 // tasks writes the program that an iterator runs once for each thread of the host
 // (bpf_iter__task, kernel/bpf/task_iter.c). It writes a record for each process, and one

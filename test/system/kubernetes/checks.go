@@ -65,7 +65,7 @@ func status(t *testing.T, pid int, key string) string {
 func (n *Node) checkRights(t *testing.T, e *exporter) {
 	t.Helper()
 	pid := e.own().InitPID
-	capabilities := fmt.Sprintf("%016x", 1<<unix.CAP_DAC_READ_SEARCH|1<<unix.CAP_SYS_PTRACE)
+	capabilities := fmt.Sprintf("%016x", uint64(1<<unix.CAP_BPF|1<<unix.CAP_DAC_READ_SEARCH|1<<unix.CAP_PERFMON|1<<unix.CAP_SYS_PTRACE))
 	for key, want := range map[string]string{
 		"CapPrm": capabilities, "CapEff": capabilities, "CapBnd": capabilities, "CapAmb": fmt.Sprintf("%016x", 0),
 		"NoNewPrivs": "1", "Seccomp": "2", "Uid": "0 0 0 0", "Gid": "0 0 0 0",

@@ -85,13 +85,15 @@ test_exporter() {
 	try "it is enabled" on_machine systemctl is-enabled estiba-exporter
 	try "it answers" eventually 30 on_machine estiba-exporter --web.listen-address=127.0.0.1:10120 healthcheck
 	try "it has a source" publishes "$exporter_at" '^estiba_scrape_success 1$'
+	# A BPF program reads the host, and this machine is a PID namespace of it.
 	try "that of /proc and cgroups" publishes "$exporter_at" '^estiba_source_active\{source="cgroup"\} 1$'
+	try "the log says why it is not BPF" on_machine sh -c "journalctl -u estiba-exporter | grep \"requires the host's PID namespace\""
 	try "it reaches the Docker Engine" eventually 30 publishes "$exporter_at" '^estiba_docker_up 1$'
 	try "it listens on loopback only" on_machine sh -c '! grep -q " 00000000:2788 " /proc/net/tcp && grep " 0100007F:2788 " /proc/net/tcp && ! grep ":2788 0000" /proc/net/tcp6'
 	try "it is not root" not_root estiba-exporter
-	# CAP_DAC_READ_SEARCH is 2, CAP_SYS_PTRACE 19.
-	try "it has two capabilities and may have no other" status estiba-exporter '^CapBnd: 0000000000080004$'
-	try "they are in force" status estiba-exporter '^CapEff: 0000000000080004$'
+	# CAP_DAC_READ_SEARCH is 2, CAP_SYS_PTRACE 19, CAP_PERFMON 38, CAP_BPF 39.
+	try "it has four capabilities and may have no other" status estiba-exporter '^CapBnd: 000000c000080004$'
+	try "they are in force" status estiba-exporter '^CapEff: 000000c000080004$'
 	try "it may gain no right" status estiba-exporter '^NoNewPrivs: 1$'
 	try "its calls are filtered" status estiba-exporter '^Seccomp: 2$'
 
@@ -111,7 +113,7 @@ test_exporter() {
 	try "and memory is not" publishes "$exporter_at" "^estiba_container_memory_rss_bytes$sample"
 	try "the log says what is missing" on_machine sh -c 'journalctl -u estiba-exporter | grep CAP_SYS_PTRACE'
 	on_machine rm -r /etc/systemd/system/estiba-exporter.service.d
-	try "with both again it is whole" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
+	try "with all again it is whole" sh_machine 'systemctl daemon-reload && systemctl restart estiba-exporter'
 	try "I/O is back" eventually 30 publishes "$exporter_at" "^estiba_container_io_read_bytes_total$sample"
 	on_machine sh -c 'systemctl stop shim; rm /usr/local/bin/containerd-shim-runc-v2'
 

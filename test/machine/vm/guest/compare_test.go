@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/estiba/estiba/exporter/source"
+	"github.com/estiba/estiba/exporter/source/bpf"
 	"github.com/estiba/estiba/exporter/source/cgroup"
 	"github.com/estiba/estiba/exporter/source/completion"
 	"github.com/estiba/estiba/exporter/source/kmod"
@@ -23,7 +24,7 @@ import (
 // rounds is the number of comparisons of the two sources.
 const rounds = 12
 
-// rule is the tolerance for a value of the cgroup source outside the range of the module's
+// rule is the tolerance for a value of another source outside the range of the module's
 // values just before and after.
 type rule struct {
 	within uint64 // in the field's unit
@@ -137,7 +138,7 @@ func (m *measured) take(who string, a, b, c uint64) {
 	difference := uint64(0)
 	switch {
 	case b < low && m.rule.growth && who == churning:
-		// The cgroup source misses what a process did after it was last read.
+		// Other sources miss what a process did after it was last read.
 	case b < low:
 		difference = low - b
 	case b > high:
@@ -170,14 +171,33 @@ func (m *measured) row() string {
 	return fmt.Sprintf("| `%s` | %d | %d | %d | %s | %s | %s | %s |", m.key, m.pairs, m.most, m.at, m.who, within, verdict, m.rule.why)
 }
 
-// sourcesAgree takes snapshots of module, cgroup source and module in quick succession, and
-// compares every number and text of the second with the other two.
-func (m *machine) sourcesAgree(t *testing.T) {
-	m.dumps(t)
-	theirs, err := cgroup.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
+// otherSources returns the sources beside the module.
+func otherSources(t *testing.T) (files, programs *cgroup.Source) {
+	t.Helper()
+	config := cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"}
+	files, err := cgroup.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	programs, err = bpf.New(config, func(reason error) { t.Errorf("the bpf source is not available: %v", reason) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, programs
+}
+
+// sourcesAgree compares the module with each other source.
+func (m *machine) sourcesAgree(t *testing.T) {
+	m.dumps(t)
+	files, programs := otherSources(t)
+	for _, theirs := range []source.Source{files, programs} {
+		t.Run(theirs.Name(), func(t *testing.T) { m.agrees(t, theirs) })
+	}
+}
+
+// agrees takes snapshots of the module, another source and the module in quick succession,
+// and compares every number and text of the second with the other two.
+func (m *machine) agrees(t *testing.T, theirs source.Source) {
 	// The first snapshot starts the windows of the CPU percentage, the second
 	// completes them.
 	if _, err := theirs.Snapshot(context.Background()); err != nil {
@@ -220,7 +240,7 @@ func (m *machine) sourcesAgree(t *testing.T) {
 		c := since(t, ended, ours)
 		apart = max(apart, time.Since(began))
 		if len(a.Containers) != len(b.Containers) || len(b.Containers) != len(c.Containers) || len(b.Containers) != len(names) {
-			t.Errorf("the module has %d and %d containers, the cgroup source %d, Docker %d", len(a.Containers), len(c.Containers), len(b.Containers),
+			t.Errorf("the module has %d and %d containers, source %s %d, Docker %d", len(a.Containers), len(c.Containers), b.Source, len(b.Containers),
 				len(names))
 		}
 		for i := range b.Containers {
@@ -247,7 +267,8 @@ func (m *machine) sourcesAgree(t *testing.T) {
 		// New windows, and new values of what the kernel updates every 2 s.
 		time.Sleep(300 * time.Millisecond)
 	}
-	fmt.Printf("Largest distance of the cgroup source from the range of the module's values just before and after, in %d rounds of at most %d ms:\n", rounds, apart.Milliseconds())
+	fmt.Printf("Largest distance of source %s from the range of the module's values just before and after, in %d rounds of at most %d ms:\n",
+		theirs.Name(), rounds, apart.Milliseconds())
 	fmt.Println("| field | pairs | largest difference | at value | of | allowed | | why |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, list := range [][]measured{numbers, hostNumbers} {
@@ -264,7 +285,7 @@ func (m *measured) add(who string, module, other bool, a, b, c uint64) {
 	case module && other:
 		m.take(who, a, b, c)
 	case module:
-		m.missing[source.Cgroup]++
+		m.missing["compared"]++
 	case other:
 		m.missing[source.Kmod]++
 	}
@@ -277,7 +298,7 @@ func (m *measured) conclude(t *testing.T) {
 	if m.failures > 0 {
 		t.Errorf("%s: out of tolerance %d times, at most by %d at %d (%s)", m.key, m.failures, m.most, m.at, m.who)
 	}
-	for _, lacking := range []string{source.Kmod, source.Cgroup} {
+	for _, lacking := range []string{source.Kmod, "compared"} {
 		if m.missing[lacking] > 0 {
 			t.Errorf("%s: missing %d times in source %s", m.key, m.missing[lacking], lacking)
 		}
@@ -292,7 +313,7 @@ func sameWords(t *testing.T, name string, a, b *source.Container) {
 		"cgroup": {a.Cgroup, b.Cgroup}, "cpu_source": {a.CPUSource, b.CPUSource}, "network": {a.Network, b.Network},
 	} {
 		if pair[0] != pair[1] {
-			t.Errorf("%s: %s is %q in the module, %q in the cgroup source", name, key, pair[0], pair[1])
+			t.Errorf("%s: %s is %q in the module, %q in the other source", name, key, pair[0], pair[1])
 		}
 	}
 }

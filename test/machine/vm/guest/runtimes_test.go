@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/estiba/estiba/exporter/source/cgroup"
 	"github.com/estiba/estiba/exporter/source/kmod"
 	"github.com/estiba/estiba/test/system/runtimes"
 	"github.com/estiba/estiba/test/system/stack"
@@ -23,10 +22,7 @@ func TestRuntimes(t *testing.T) {
 	t.Cleanup(func() { unloadModule(t) })
 	host := runtimes.Start(t, runtimes.Options{Program: program("generator"), Docker: m.Docker, Patience: patience, Emulated: true, Say: m.say})
 	w := host.Populate(t)
-	files, err := cgroup.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files, programs := otherSources(t)
 	step := func(name string, f func(t *testing.T)) {
 		m.say("%s", name)
 		if !t.Run(strings.ReplaceAll(name, " ", "_"), f) {
@@ -40,6 +36,7 @@ func TestRuntimes(t *testing.T) {
 	save(t, "runtimes", document)
 	step("module sees all runtimes", func(t *testing.T) { w.CheckSource(t, kmod.New(moduleFile)) })
 	step("cgroup source sees all runtimes", func(t *testing.T) { w.CheckSource(t, files) })
+	step("bpf source sees all runtimes", func(t *testing.T) { w.CheckSource(t, programs) })
 	m.exporter = start(t, "exporter", append(host.Flags(), "--source=auto")...)
 	m.Ready(t, m.Exporter)
 	step("exporter names all containers", func(t *testing.T) { w.CheckMetrics(t, m.Exporter) })
@@ -49,6 +46,7 @@ func TestRuntimes(t *testing.T) {
 		unloadModule(t)
 		w.CheckMetrics(t, m.Exporter)
 		w.CheckSource(t, files)
+		w.CheckSource(t, programs)
 		loadModule(t)
 	})
 	m.say("test finished")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/estiba/estiba/exporter/source"
 	"github.com/estiba/estiba/internal/testutil"
 	"github.com/estiba/estiba/test/system/stack"
 )
@@ -17,7 +18,7 @@ import (
 const interval = 5 * time.Second
 
 // moduleIsReloaded unloads the module while all programs run, and loads it again. The
-// exporter switches to the cgroup source and back, reports that, and no container is
+// exporter switches to the bpf source and back, reports that, and no container is
 // killed.
 func (m *machine) moduleIsReloaded(t *testing.T) {
 	began := time.Now()
@@ -27,14 +28,14 @@ func (m *machine) moduleIsReloaded(t *testing.T) {
 
 	unloadModule(t)
 	m.say("module unloaded")
-	m.activeIs(t, "cgroup")
+	m.activeIs(t, source.BPF)
 	ticks := m.Ticks(t, "ok")
-	testutil.Eventually(t, patience, "two ticks of the manager with the cgroup source", func() bool {
+	testutil.Eventually(t, patience, "two ticks of the manager with the bpf source", func() bool {
 		return m.Ticks(t, "ok") >= ticks+2
 	})
 	loadModule(t)
 	m.say("module loaded again")
-	m.activeIs(t, "kmod")
+	m.activeIs(t, source.Kmod)
 	ticks = m.Ticks(t, "ok")
 	testutil.Eventually(t, patience, "two ticks of the manager with the module", func() bool {
 		return m.Ticks(t, "ok") >= ticks+2
@@ -63,7 +64,7 @@ func (m *machine) moduleIsReloaded(t *testing.T) {
 func (m *machine) activeIs(t *testing.T, name string) {
 	t.Helper()
 	right := func(value func(series string) float64) bool {
-		for _, s := range []string{"kmod", "cgroup"} {
+		for _, s := range source.Names() {
 			want := 0.0
 			if s == name {
 				want = 1
@@ -73,7 +74,7 @@ func (m *machine) activeIs(t *testing.T, name string) {
 			}
 		}
 		loaded := 0.0
-		if name == "kmod" {
+		if name == source.Kmod {
 			loaded = 1
 		}
 		return value("estiba_kernel_module_loaded") == loaded

@@ -52,7 +52,7 @@ func TestWholeSystem(t *testing.T) {
 	}
 	step("exporter reads the module and names all containers", m.isPublished)
 	step("document is correct for odd containers", o.check)
-	step("module and cgroup source agree", m.sourcesAgree)
+	step("sources agree", m.sourcesAgree)
 	step("docker stats agrees", m.dockerStatsAgrees)
 	step("Prometheus has usage and class of all containers", m.isMeasured)
 	m.manager = start(t, "manager", "run", "--config.file="+filepath.Join(home, "manager/policies/one-of-each-kind.yml"),
@@ -77,7 +77,7 @@ func TestWholeSystem(t *testing.T) {
 func (m *machine) isPublished(t *testing.T) {
 	m.IsPublished(t)
 	for series, want := range map[string]float64{
-		`estiba_source_active{source="kmod"}`: 1, `estiba_source_active{source="cgroup"}`: 0,
+		`estiba_source_active{source="kmod"}`: 1, `estiba_source_active{source="bpf"}`: 0, `estiba_source_active{source="cgroup"}`: 0,
 		"estiba_kernel_module_loaded": 1, "estiba_scrape_success": 1, "estiba_docker_up": 1,
 		"estiba_containers": float64(len(m.Running(t))), "estiba_containers_unnamed": 0,
 	} {
