@@ -73,6 +73,7 @@ func TestAgainstPeers(t *testing.T) {
 			name: "exporter, a document of the module's format",
 			argv: []string{bin, "--docker.host=ENGINE", "--source=kmod", "--source.kmod-file=" + module, "--web.listen-address=LISTEN"},
 		},
+		{name: "exporter, bpf source", argv: []string{bin, "--docker.host=ENGINE", "--source=bpf", "--web.listen-address=LISTEN"}},
 		{name: "exporter, cgroup source", argv: []string{bin, "--docker.host=ENGINE", "--source=cgroup", "--web.listen-address=LISTEN"}},
 	}
 	ours := all

@@ -3,14 +3,13 @@ package container
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strconv"
 )
 
 // ShortIDLength is the number of hexadecimal digits in `docker ps`.
 const ShortIDLength = 12
 
-var fullID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+const fullIDLength = 64 // hexadecimal digits
 
 // ShortID truncates an id to the length used in labels and output. Shorter ids, names of
 // system containers and keys of rootless ones are returned unchanged.
@@ -22,7 +21,17 @@ func ShortID(id string) string {
 }
 
 // IsFullID reports whether id is a full Docker container id (64 hex digits).
-func IsFullID(id string) bool { return fullID.MatchString(id) }
+func IsFullID(id string) bool {
+	if len(id) != fullIDLength {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
 
 // HashID makes an id of 64 hex digits from a text, the same one each time.
 func HashID(text string) string {

@@ -90,10 +90,14 @@ func (a *assembler) unified(features features) {
 	a.pointer(asm.R8, asm.R6, a.at("css_set", "dfl_cgrp").offset)
 	a.put(stackA, asm.R8)
 	a.identify(asm.R8, groupID, groupBelow)
-	a.optional(func() { a.pressure() })
+	root := a.label() // of a hierarchy that is not in use: cgroup v1
+	a.number(asm.R1, asm.R8, "cgroup", "level")
+	a.emit(asm.JEq.Imm(asm.R1, 0, root))
+	a.optional(a.pressure)
 	if features.cpus > 0 {
 		a.optional(func() { a.usage(features) })
 	}
+	a.here(root)
 }
 
 // identify adds the id of the cgroup of a register and the number of cgroups below it.

@@ -119,6 +119,7 @@ func (b record) group(f features) (g cgroup.KernelGroup) {
 	g.Set = b.at(groupSet)
 	u := &g.Unified
 	u.ID, u.Below, u.Torn, u.HasPressure = b.at(groupID), b.at(groupBelow), flags&flagTorn != 0, flags&flagPressure != 0
+	u.HasTimes = f.cpus > 0
 	u.User, u.System, u.Runtime = b.at(groupUser), b.at(groupSystem), b.at(groupRuntime)
 	u.Pressure = [3]uint64{b.at(groupPressureIO), b.at(groupPressureMemory), b.at(groupPressureCPU)}
 	c := &g.CPU
@@ -128,6 +129,7 @@ func (b record) group(f features) (g cgroup.KernelGroup) {
 	m.ID, m.Below, m.Usage, m.Max, m.Swap = b.at(memoryID), b.at(memoryBelow), b.at(memoryUsage), b.at(memoryMax), b.at(memorySwap)
 	m.OOMKills, m.InactiveFile, m.HasInactive = b.at(memoryOOMKills), b.pages(memoryInactiveFile), f.nodes > 0
 	a := &g.Cpuacct
+	a.HasTimes = f.cpus > 0
 	a.ID, a.Usage, a.User, a.System = b.at(cpuacctID), b.at(cpuacctUsage), b.at(cpuacctUser), b.at(cpuacctSystem)
 	g.IO.ID, g.IO.Below, g.IO.HasDevices = b.at(ioID), b.at(ioBelow), f.devices
 	return g

@@ -120,10 +120,13 @@ func (a *assembler) process(features features) {
 	a.read(stackRecord+processName, 16, asm.R6, a.at("task_struct", "comm").offset)
 	a.read(stackRecord+processSet, 8, asm.R6, a.at("task_struct", "cgroups").offset)
 	a.optional(func() {
-		a.pointer(asm.R8, asm.R6, a.at("task_struct", "nsproxy").offset)
-		a.pointer(asm.R8, asm.R8, a.at("nsproxy", "net_ns").offset)
-		a.number(asm.R1, asm.R8, "net", "ns.inum")
-		a.put(stackRecord+processNetwork, asm.R1)
+		none := a.label()
+		a.follow(asm.R8, asm.R6, "task_struct", "nsproxy")
+		a.emit(asm.JEq.Imm(asm.R8, 0, none)) // it is exiting
+		a.follow(asm.R8, asm.R8, "nsproxy", "net_ns")
+		a.emit(asm.JEq.Imm(asm.R8, 0, none))
+		copies(processNetwork, asm.R8, "net", "ns.inum")
+		a.here(none)
 	})
 	a.follow(asm.R8, asm.R6, "task_struct", "signal")
 	copies(processThreads, asm.R8, "signal_struct", "nr_threads")

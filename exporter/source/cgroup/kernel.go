@@ -52,7 +52,8 @@ type KernelGroup struct {
 
 	Unified struct {
 		ID, Below             uint64
-		User, System, Runtime uint64 // ns, without the cgroups below; unknown if Runtime is 0
+		HasTimes              bool
+		User, System, Runtime uint64 // ns, without the cgroups below
 		Torn                  bool   // a part of it is missing
 		HasPressure           bool
 		Pressure              [3]uint64 // ns: I/O, memory, CPU
@@ -71,7 +72,9 @@ type KernelGroup struct {
 		HasInactive      bool
 	}
 	Cpuacct struct {
-		ID, Usage, User, System uint64 // ns
+		ID                  uint64
+		HasTimes            bool
+		Usage, User, System uint64 // ns
 	}
 	IO struct {
 		ID, Below  uint64

@@ -99,13 +99,13 @@ func (s *Source) kernelCPU(c *container) (t cpuTime, ok bool) {
 	switch {
 	case c.inodes[unified] != 0 && len(c.place.dirs[cpuacct]) == 0:
 		g := s.group(c, unified)
-		if g == nil || g.Unified.Runtime == 0 || g.Unified.Below > 0 {
+		if g == nil || !g.Unified.HasTimes || g.Unified.Below > 0 {
 			return cpuTime{}, false
 		}
 		return cpuTime{c.origins[unified], g.Unified.Runtime, g.Unified.User, g.Unified.System, true}, true
 	case c.inodes[cpuacct] != 0:
 		g := s.group(c, cpuacct)
-		if g == nil || g.Cpuacct.Usage == 0 {
+		if g == nil || !g.Cpuacct.HasTimes {
 			return cpuTime{}, false
 		}
 		return cpuTime{c.origins[cpuacct], g.Cpuacct.Usage, g.Cpuacct.User, g.Cpuacct.System, true}, true

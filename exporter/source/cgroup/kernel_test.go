@@ -131,6 +131,7 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 	if h.roots[unified] != "" {
 		g.Unified.ID = inode(folder(unified))
 		b := read(unified, "cpu.stat")
+		g.Unified.HasTimes = b != nil
 		g.Unified.Runtime, g.Unified.User, g.Unified.System = value(b, "usage_usec", 1000), value(b, "user_usec", 1000), value(b, "system_usec", 1000)
 		if b := read(unified, "io.pressure"); b != nil {
 			g.Unified.HasPressure = true
@@ -167,6 +168,7 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 		is.InactiveFile = value(read(memory, "memory.stat"), key, 1) / page
 	}
 	if use := read(cpuacct, "cpuacct.usage"); use != nil {
+		g.Cpuacct.HasTimes = true
 		g.Cpuacct.ID, g.Cpuacct.Usage = inode(folder(cpuacct)), single(use)
 		g.Cpuacct.User, g.Cpuacct.System = single(read(cpuacct, "cpuacct.usage_user")), single(read(cpuacct, "cpuacct.usage_sys"))
 	}
