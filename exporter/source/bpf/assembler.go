@@ -16,6 +16,16 @@ type assembler struct {
 	labels int
 	mark   string // of the next instruction
 	err    error
+	finds  finds
+}
+
+// finds is what the program reads: a kernel can lack the members that a part needs.
+type finds struct {
+	times    bool // CPU time of the v2 hierarchy
+	cpuacct  bool // CPU time of the v1 controller
+	inactive bool // inactive file pages
+	devices  bool // block devices
+	io       bool // I/O of processes
 }
 
 // The stack of a program, offsets from R10. A record is built at stackRecord.

@@ -57,15 +57,15 @@ func newReader(procfs, sysfs string) (*reader, error) {
 	if err := ofThisHost(procfs); err != nil {
 		return nil, err
 	}
-	iter, features, err := load(sysfs)
+	iter, found, err := load(sysfs)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{iter: iter, features: features, buf: make([]byte, 64<<10)}
+	r := &reader{iter: iter, finds: found, buf: make([]byte, 64<<10)}
 	if _, err := os.ReadFile(filepath.Join(procfs, "pressure", "cpu")); err == nil { // psi=0: EOPNOTSUPP
 		r.pass.HasPressure = true
 	}
-	r.pass.HasIO = features.io
+	r.pass.HasIO = found.io
 	return r, nil
 }
 

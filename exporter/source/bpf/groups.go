@@ -76,12 +76,12 @@ func (a *assembler) groups(features features, end string) {
 	a.controller("cpu", cpuID, -1, a.cpu)
 	a.controller("memory", memoryID, memoryBelow, func() { a.memoryGroup(features) })
 	if features.cpus > 0 {
-		a.controller("cpuacct", cpuacctID, -1, func() { a.cpuacct(features) })
+		a.finds.cpuacct = a.controller("cpuacct", cpuacctID, -1, func() { a.cpuacct(features) })
 	}
 	a.controller("io", ioID, ioBelow, nil)
 	a.write(groupSize)
 	if features.devices {
-		a.optional(func() { a.devices(features, end) })
+		a.finds.devices = a.optional(func() { a.devices(features, end) })
 	}
 }
 
@@ -95,7 +95,7 @@ func (a *assembler) unified(features features) {
 	a.emit(asm.JEq.Imm(asm.R1, 0, root))
 	a.optional(a.pressure)
 	if features.cpus > 0 {
-		a.optional(func() { a.usage(features) })
+		a.finds.times = a.optional(func() { a.usage(features) })
 	}
 	a.here(root)
 }
@@ -170,7 +170,7 @@ func (a *assembler) pressure() {
 }
 
 // controller calls body with R8 = the css of a controller, which the css_set R6 has.
-func (a *assembler) controller(name string, id, below int, body func()) {
+func (a *assembler) controller(name string, id, below int, body func()) (ok bool) {
 	a.optional(func() {
 		which, err := a.value("cgroup_subsys_id", name+"_cgrp_id")
 		if err != nil {
@@ -183,10 +183,11 @@ func (a *assembler) controller(name string, id, below int, body func()) {
 		a.pointer(asm.R9, asm.R8, a.at("cgroup_subsys_state", "cgroup").offset)
 		a.identify(asm.R9, id, below)
 		if body != nil {
-			a.optional(body)
+			ok = a.optional(body)
 		}
 		a.here(none)
 	})
+	return ok
 }
 
 // cpu adds the numbers of the CPU controller; R8 is its task_group.
@@ -208,7 +209,7 @@ func (a *assembler) memoryGroup(features features) {
 	if kill, err := a.value("memcg_memory_event", "MEMCG_OOM_KILL"); err == nil {
 		a.read(stackRecord+memoryOOMKills, 8, asm.R8, a.at(structure, "memory_events").offset+8*kill)
 	}
-	a.optional(func() {
+	a.finds.inactive = features.nodes > 0 && a.optional(func() {
 		for node := range features.nodes {
 			none := a.label()
 			a.pointer(asm.R9, asm.R8, a.at(structure, "nodeinfo").offset+8*node)

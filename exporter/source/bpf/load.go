@@ -23,7 +23,6 @@ type features struct {
 	nodes   int  // possible memory nodes
 	groups  bool // cgroups
 	devices bool // their block devices; needs cpus
-	io      bool // I/O of processes
 }
 
 // The largest machine whose numbers are read from the kernel: the kernel checks each step
@@ -39,22 +38,22 @@ const licence = "Dual MIT/GPL"
 
 // load loads the program with as many features as the kernel accepts and attaches it to an
 // iterator over the threads of the host.
-func load(sysfs string) (*link.Iter, features, error) {
+func load(sysfs string) (*link.Iter, finds, error) {
 	// Before Linux 5.11 a program counts as locked memory. That it cannot be raised shows
 	// when loading fails.
 	_ = rlimit.RemoveMemlock()
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil, features{}, fmt.Errorf("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
+		return nil, finds{}, fmt.Errorf("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
 	}
 	l := layout{spec}
-	all := features{io: l.has("task_struct", "ioac.rchar") && l.has("task_struct", "ioac.read_bytes"), nodes: possible(filepath.Join(sysfs, "devices/system/node/possible"), mostNodes), groups: true}
+	all := features{nodes: possible(filepath.Join(sysfs, "devices/system/node/possible"), mostNodes), groups: true}
 	cpus := possible(filepath.Join(sysfs, "devices/system/cpu/possible"), mostCPUs)
 	offsets, err := perCPUOffsets(l, cpus)
 	if err == nil {
 		all.cpus, all.devices = cpus, true
 	} else if refused(err) {
-		return nil, features{}, explain(err)
+		return nil, finds{}, explain(err)
 	}
 	less := []features{all, all, all, all, all}
 	less[1].devices, less[2].devices, less[3].devices, less[4].devices = false, false, false, false
@@ -63,14 +62,16 @@ func load(sysfs string) (*link.Iter, features, error) {
 	less[4].groups = false
 	for _, f := range slices.Compact(less) {
 		var iter *link.Iter
-		if iter, err = attach(l, f, offsets); err == nil {
-			return iter, f, nil
+		var found finds
+		if iter, found, err = attach(l, f, offsets); err == nil {
+			found.io = l.has("task_struct", "ioac.rchar") && l.has("task_struct", "ioac.read_bytes")
+			return iter, found, nil
 		}
 		if refused(err) {
 			break
 		}
 	}
-	return nil, features{}, explain(err)
+	return nil, finds{}, explain(err)
 }
 
 func refused(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }
@@ -111,7 +112,7 @@ func possible(path string, most int) int {
 }
 
 // attach loads the main program.
-func attach(l layout, f features, offsets []uint64) (*link.Iter, error) {
+func attach(l layout, f features, offsets []uint64) (*link.Iter, finds, error) {
 	a := &assembler{layout: l}
 	if f.cpus > 0 {
 		m, err := ebpf.NewMap(&ebpf.MapSpec{
@@ -119,14 +120,15 @@ func attach(l layout, f features, offsets []uint64) (*link.Iter, error) {
 			Contents: []ebpf.MapKV{{Key: uint32(0), Value: offsets}},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("creating a BPF map: %w", err)
+			return nil, finds{}, fmt.Errorf("creating a BPF map: %w", err)
 		}
 		defer m.Close() // the program holds it
 		a.emit(asm.LoadMapValue(asm.R2, m.FD(), 0))
 		a.put(stackMap, asm.R2)
 	}
 	a.tasks(f)
-	return a.iterator("estiba_tasks")
+	iter, err := a.iterator("estiba_tasks")
+	return iter, a.finds, err
 }
 
 // iterator loads what was assembled and attaches it.

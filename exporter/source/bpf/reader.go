@@ -15,10 +15,10 @@ import (
 
 // reader runs the program and decodes what it writes.
 type reader struct {
-	iter     *link.Iter
-	features features
-	buf      []byte
-	pass     cgroup.Pass
+	iter  *link.Iter
+	finds finds
+	buf   []byte
+	pass  cgroup.Pass
 }
 
 // Read visits all threads of the host once.
@@ -84,7 +84,7 @@ func (r *reader) take(b record) {
 	case kindThread:
 		r.pass.Threads = append(r.pass.Threads, b.process())
 	case kindGroup:
-		r.pass.Groups = append(r.pass.Groups, b.group(r.features))
+		r.pass.Groups = append(r.pass.Groups, b.group(r.finds))
 	case kindDevice:
 		r.pass.Devices = append(r.pass.Devices, b.device())
 	}
@@ -114,12 +114,12 @@ func (b record) process() (p cgroup.KernelProcess) {
 	return p
 }
 
-func (b record) group(f features) (g cgroup.KernelGroup) {
+func (b record) group(f finds) (g cgroup.KernelGroup) {
 	flags := b.at(groupFlags)
 	g.Set = b.at(groupSet)
 	u := &g.Unified
 	u.ID, u.Below, u.Torn, u.HasPressure = b.at(groupID), b.at(groupBelow), flags&flagTorn != 0, flags&flagPressure != 0
-	u.HasTimes = f.cpus > 0
+	u.HasTimes = f.times
 	u.User, u.System, u.Runtime = b.at(groupUser), b.at(groupSystem), b.at(groupRuntime)
 	u.Pressure = [3]uint64{b.at(groupPressureIO), b.at(groupPressureMemory), b.at(groupPressureCPU)}
 	c := &g.CPU
@@ -127,9 +127,9 @@ func (b record) group(f features) (g cgroup.KernelGroup) {
 	c.Periods, c.ThrottledPeriods, c.Throttled = b.at(cpuPeriods), b.at(cpuThrottledPeriods), b.at(cpuThrottled)
 	m := &g.Memory
 	m.ID, m.Below, m.Usage, m.Max, m.Swap = b.at(memoryID), b.at(memoryBelow), b.at(memoryUsage), b.at(memoryMax), b.at(memorySwap)
-	m.OOMKills, m.InactiveFile, m.HasInactive = b.at(memoryOOMKills), b.pages(memoryInactiveFile), f.nodes > 0
+	m.OOMKills, m.InactiveFile, m.HasInactive = b.at(memoryOOMKills), b.pages(memoryInactiveFile), f.inactive
 	a := &g.Cpuacct
-	a.HasTimes = f.cpus > 0
+	a.HasTimes = f.cpuacct
 	a.ID, a.Usage, a.User, a.System = b.at(cpuacctID), b.at(cpuacctUsage), b.at(cpuacctUser), b.at(cpuacctSystem)
 	g.IO.ID, g.IO.Below, g.IO.HasDevices = b.at(ioID), b.at(ioBelow), f.devices
 	return g

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -183,6 +185,37 @@ func TestProcess(t *testing.T) {
 				t.Errorf("%+v", is)
 			}
 		})
+	}
+}
+
+// TestParts: this kernel has what each part of the program needs. A part that needs more is
+// left out, and nothing else.
+func TestParts(t *testing.T) {
+	r := open(t)
+	if want := (finds{true, true, true, true, true}); r.finds != want {
+		t.Errorf("the program reads %+v", r.finds)
+	}
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &assembler{layout: layout{spec}}
+	before := a.label()
+	a.here(before)
+	if a.optional(func() {
+		a.pointer(asm.R8, asm.R6, a.at("task_struct", "signal").offset)
+		a.number(asm.R1, asm.R8, "signal_struct", "no_such_member")
+	}) {
+		t.Error("a part without its member is kept")
+	}
+	if len(a.ins) != 0 || a.mark != before || a.err != nil {
+		t.Errorf("left: %v, at %q, %v", a.ins, a.mark, a.err)
+	}
+	if !a.optional(func() { a.pointer(asm.R8, asm.R6, a.at("task_struct", "signal").offset) }) || len(a.ins) == 0 || a.ins[0].Symbol() != before {
+		t.Errorf("not kept: %v", a.ins)
+	}
+	if a.number(asm.R1, asm.R8, "no_such_struct", "x"); !errors.Is(a.err, errNoMember) {
+		t.Errorf("got %v, want %v", a.err, errNoMember)
 	}
 }
 

@@ -61,7 +61,7 @@ var rules = map[source.Field]rule{
 	source.PressureCPU:         {within: 1000, why: "the files are in µs"},
 	source.PressureMemory:      {within: 1000, why: "the files are in µs"},
 	source.PressureIO:          {within: 1000, why: "the files are in µs"},
-	source.CPUThrottled:        {why: "not exported to modules: the exporter reads it from the cgroup"},
+	source.CPUThrottled:        {within: 1000, why: "not exported to modules: the exporter reads it from the cgroup, in µs"},
 	source.CPUPeriods:          {apart: true, why: "as cpu_throttled_ns, and read less often"},
 	source.CPUThrottledPeriods: {apart: true, why: "as cpu_periods"},
 	source.PeakRSS:             {apart: true, why: "maximum of each source; the module also reads each process"},
