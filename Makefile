@@ -85,6 +85,10 @@ kmod: ## the kernel module for the running kernel (more: make -C kmod help)
 test: ## all tests that fit in 15 minutes, and what of them cannot run here; installs what they need (as root)
 	@test/run.sh
 
+.PHONY: test-more
+test-more: ## the suites for which .ci/run has no time, one after the other (as root; two hours)
+	@test/more.sh
+
 .PHONY: test-unit
 test-unit: ## Go tests alone; those that need Docker or root are skipped where there is none
 	$(GO) test ./...

@@ -10,10 +10,10 @@ import (
 )
 
 // loadModule builds and loads the kernel module where the kernel takes one.
-// Where it does not, the exporter reads /proc and the cgroups itself, so
+// Where it does not, the exporter uses BPF, or reads /proc and the cgroups, so
 // nothing here is an error.
 func (s *system) loadModule(ctx context.Context) error {
-	const without = "without the kernel module (%s): the exporter reads /proc and the cgroups itself"
+	const without = "without the kernel module (%s): the exporter uses BPF, or reads /proc and the cgroups"
 	if _, err := os.Stat("/proc/estiba"); err == nil {
 		s.out.line("the kernel module is loaded already: it is used, and left alone at the end")
 		return nil
