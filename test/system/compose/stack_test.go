@@ -149,8 +149,8 @@ const (
 func (s *stack) up(t *testing.T) {
 	s.said = run(t, nil, "make", "-s", "up", "ARGS=--demo")
 	for _, want := range []string{
-		"pulling grafana/grafana:13.2.3", "grafana is left out",
-		"prometheus is built here instead", "alertmanager is built here instead", "socket-proxy is built here instead",
+		"pulling grafana/grafana:13.2.3", "starting without Grafana",
+		"building prometheus here instead", "building alertmanager here instead", "building socket-proxy here instead",
 		"WARNING: the socket proxy is the stand-in of this repository",
 		"http://localhost:10121", "http://localhost:9090",
 	} {
