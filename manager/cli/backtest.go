@@ -291,6 +291,9 @@ func notes(r replay.Result, c *config.Config) []string {
 		u := r.Unusable[name]
 		list = append(list, fmt.Sprintf("rule %s: %d ticks with an unusable query result, last error: %s", name, u.Ticks, strings.TrimSpace(u.Error)))
 	}
+	for _, label := range r.UnknownLabels {
+		list = append(list, fmt.Sprintf("keep by label:%s: no container in the history has this label, so each one may be the last; the exporter publishes it with --docker.label=%s", label, label))
+	}
 	if len(c.Protect.Labels) > 0 {
 		list = append(list, "protect.labels: not in the history; labels that protected a container at that time count")
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode"
 
 	commandline "github.com/estiba/estiba/internal/cli"
 	"github.com/estiba/estiba/internal/container"
@@ -106,6 +107,17 @@ func unitsOf(rules []status.RuleState) map[string]units.Unit {
 	return unit
 }
 
+// printable replaces what a terminal could take for a command: values of labels are any
+// text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 func printPlan(w io.Writer, d status.Decisions) {
 	p := commandline.PaintFor(w)
 	for _, r := range d.Rules {
@@ -133,6 +145,9 @@ func printPlan(w io.Writer, d status.Decisions) {
 		reason, value, distance, why := string(r.Reason), "-", "-", make([]string, len(r.Protected))
 		if r.Wait > 0 {
 			reason += fmt.Sprintf(" (%s left)", units.Length(math.Ceil(r.Wait)))
+		}
+		if r.Detail != "" {
+			reason += " (" + printable(r.Detail) + ")"
 		}
 		if r.Runtime != "" {
 			reason += " (" + r.Runtime + ")"

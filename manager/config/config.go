@@ -40,12 +40,6 @@ const (
 	ActionPause  Action = "pause"  // freeze
 )
 
-// KeepBy is what a keep rule groups containers by.
-type KeepBy string
-
-// KeepByKind groups by the label estiba.kind.
-const KeepByKind KeepBy = "kind"
-
 // Config is an accepted policy file. It does not change after Parse.
 type Config struct {
 	Mode            Mode
@@ -56,12 +50,6 @@ type Config struct {
 	Keep            []Keep
 	Protect         Protect
 	Rules           []Rule
-}
-
-// Keep is a keep rule: it holds after each kill.
-type Keep struct {
-	By  KeepBy
-	Min int // smallest number of running containers in scope, in each group
 }
 
 // Protect are the protected containers. Names and Images are patterns in which * is any

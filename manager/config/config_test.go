@@ -90,6 +90,28 @@ func TestRelief(t *testing.T) {
 	}
 }
 
+func TestKeep(t *testing.T) {
+	c, err := Load("testdata/valid-keep.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Keep{
+		{By: KeepByKind, Min: 1}, {By: KeepByImage, Min: 2}, {By: KeepByImage, Match: "nginx", Min: 3}, {By: KeepByName, Match: "web-*", Min: 4},
+		{By: KeepByComposeService, Min: 5}, {By: KeepByComposeService, Match: "*/web", Min: 6},
+		{By: KeepByLabel, Label: "team", Min: 7}, {By: KeepByLabel, Label: "com.example/team", Match: "blue *", Min: 8},
+	}
+	if !reflect.DeepEqual(c.Keep, want) {
+		t.Errorf("got  %+v\nwant %+v", c.Keep, want)
+	}
+	var names []string
+	for _, k := range c.Keep {
+		names = append(names, k.Name())
+	}
+	if got := strings.Join(names, ", "); got != "kind, image, image nginx, name web-*, compose_service, compose_service */web, label:team, label:com.example/team blue *" {
+		t.Error(got)
+	}
+}
+
 // Volumes are kept by default; an alias has its anchor's value.
 func TestRemoveVolumesAndAliases(t *testing.T) {
 	c, err := Load("testdata/valid-remove-volumes.yml")

@@ -20,6 +20,7 @@ const (
 	maxResumeAfter = 30 * day
 	maxKills       = 1000
 	maxKeep        = 10_000
+	maxKeeps       = 20
 	maxStopAfter   = 1000
 	maxRules       = 100
 )

@@ -70,24 +70,6 @@ func (r *reader) sampleAge(n *yaml.Node, path string, to *time.Duration) {
 	}
 }
 
-func (r *reader) keeps(n *yaml.Node, path string) []Keep {
-	keeps := []Keep{}
-	seen := map[KeepBy]bool{}
-	r.list(n, path, func(n *yaml.Node, path string) {
-		var k Keep
-		r.mapping(n, path, []string{"by", "min"}, map[string]func(*yaml.Node, string){
-			"by":  func(n *yaml.Node, p string) { word(r, n, p, &k.By, KeepByKind) },
-			"min": func(n *yaml.Node, p string) { r.count(n, p, 1, maxKeep, &k.Min) },
-		})
-		if k.By != "" && seen[k.By] {
-			r.fail(n, join(path, "by"), "%s has a keep rule already", k.By)
-		}
-		seen[k.By] = true
-		keeps = append(keeps, k)
-	})
-	return keeps
-}
-
 func (r *reader) protect(n *yaml.Node, path string) Protect {
 	var p Protect
 	patterns := func(to *[]string, possible *regexp.Regexp, what string) func(*yaml.Node, string) {

@@ -344,8 +344,8 @@ func (e *Enforcer) reserveVictim(ctx context.Context, k Kill, victim policy.Cont
 		for i, c := range list {
 			running[i] = k.Classify(c)
 		}
-		if !policy.KeepHolds(running, victim, k.Keep, e.countsAsGone) {
-			return audit.OutcomeRefused, policy.LastOfKind, nil
+		if guard := policy.CheckKeep(running, victim, k.Keep, e.countsAsGone); guard != "" {
+			return audit.OutcomeRefused, guard, nil
 		}
 	}
 	if k.Victim.Rule.Mode == policy.Live && e.o.Live != nil {

@@ -393,6 +393,52 @@ func TestSlowVictimDelaysNoOther(t *testing.T) {
 	}
 }
 
+// Of two containers of one image, killed at the same time by two rules, one stays; one
+// whose image is unknown at the kill counts for none, and is spared itself.
+func TestKeepByImageAtTheKill(t *testing.T) {
+	for name, c := range map[string]struct {
+		image  string // of the second container
+		killed int
+		guards []policy.Reason
+	}{
+		"the same image": {"nginx", 1, []policy.Reason{policy.LastOfGroup}},
+		"another image":  {"redis", 0, []policy.Reason{policy.LastOfGroup, policy.LastOfGroup}},
+		"unknown":        {"", 0, []policy.Reason{policy.LastOfGroup, policy.UnknownGroup}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, rec := newEngine("cpu", "cpu"), &memoryRecord{}
+			for i, image := range []string{"nginx", c.image} {
+				one := e.containers[id(i)]
+				one.Image = image
+				e.containers[id(i)] = one
+			}
+			orders := []Kill{e.order(0, policy.Live, config.ActionKill), e.order(1, policy.Live, config.ActionKill)}
+			for i := range orders {
+				orders[i].Victim.Rule.Name = fmt.Sprint("r", i)
+				orders[i].Keep = []policy.Keep{{By: "image", Min: 1}}
+				orders[i].Classify = func(c dockerclient.Container) policy.Container {
+					p := classify(c)
+					p.Groups = []policy.Group{{Known: c.Image != "", Name: c.Image}}
+					return p
+				}
+			}
+			var guards []policy.Reason
+			killed := 0
+			for _, r := range carry(t, e, rec, false, orders...) {
+				if r.Record.Outcome == audit.OutcomeDone {
+					killed++
+				} else {
+					guards = append(guards, r.Record.Guard)
+				}
+			}
+			slices.Sort(guards)
+			if killed != c.killed || !slices.Equal(guards, c.guards) || len(e.calls) != c.killed {
+				t.Errorf("%d killed, spared by %v, calls %v", killed, guards, e.calls)
+			}
+		})
+	}
+}
+
 // With any kills in parallel, and failing victims: one of each kind stays, and each
 // intent has one outcome.
 func TestKeepHoldsInParallel(t *testing.T) {

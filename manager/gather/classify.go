@@ -16,6 +16,13 @@ type Facts struct {
 	Managed          bool
 	// Labels are nil where they are not known, as in the past.
 	Labels map[string]string
+	// Described: its labels are known, at least those of Docker Compose.
+	Described      bool
+	ComposeService string // PROJECT/SERVICE, "" is none
+	// Label looks up a label of a keep rule; "" is none, known is false if it is unknown.
+	Label func(name string) (value string, known bool)
+	// Infra: it only holds the namespaces of a pod, and is in no group.
+	Infra bool
 }
 
 // Apply completes a container with what a policy says of it: whether it is in scope, and
@@ -39,6 +46,7 @@ func Apply(c *config.Config, f Facts) policy.Container {
 	}
 	slices.Sort(p.Protected)
 	p.Protected = slices.Compact(p.Protected)
+	p.Groups = groups(c.Keep, f)
 	return p
 }
 
@@ -50,17 +58,23 @@ type classifier struct {
 	project   string // of the manager, "" is none
 	pod       string // of the manager, "" is none
 	endpoints *endpoints
+	images    map[string]string // see images.snapshot
 }
 
 func (k classifier) classify(c dockerclient.Container) policy.Container {
 	l := container.ParseLabels(c.Labels)
-	f := Facts{Managed: l.Managed, Labels: c.Labels, Container: policy.Container{
+	if c.ImageIsID() { // as the list at the kill has it
+		c.Image = imageIn(k.images, c.ID)
+	}
+	label := func(name string) (string, bool) { return c.Labels[name], true }
+	f := Facts{Managed: l.Managed, Labels: c.Labels, Described: true, Label: label, Infra: c.Infra, Container: policy.Container{
 		ID: c.ID, Name: c.Name, Image: c.Image, Kind: l.Kind, StartedAt: c.StartedAt, EndedAt: c.EndedAt,
 		State: policy.InTransition, Protected: LabelProtection(l),
 	}}
 	if c.State == dockerclient.StateRunning {
 		f.State = policy.Running
 	}
+	f.ComposeService = ComposeService(l.ComposeProject, l.ComposeService)
 	if ofKubernetes(c.Labels) {
 		f.Foreign, f.Runtime = true, "kubernetes"
 	}

@@ -181,7 +181,9 @@ func (g *Gatherer) Decide(ctx context.Context, p *Policy, memory policy.Memory, 
 		d.Fail(TickDockerError, err)
 		return d
 	}
-	d.classifier = classifier{config: p.Config, self: g.self, project: project, pod: podOf(g.self, list), endpoints: g.endpoints}
+	d.classifier = classifier{
+		config: p.Config, self: g.self, project: project, pod: podOf(g.self, list), endpoints: g.endpoints, images: g.images.snapshot(),
+	}
 	g.endpoints.setListed(list)
 	at := g.now()
 	d.At = at

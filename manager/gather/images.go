@@ -18,6 +18,22 @@ type images struct {
 	known map[string]string // by container id
 }
 
+// snapshot is what is known at this moment. It does not change.
+func (i *images) snapshot() map[string]string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.known
+}
+
+// imageIn is the image that a container was created from; unknownImage if that is not
+// known.
+func imageIn(known map[string]string, id string) string {
+	if image, ok := known[id]; ok {
+		return image
+	}
+	return unknownImage
+}
+
 const unknownImage = "sha256:?" // not a reference, so no pattern matches it on purpose
 
 // resolve sets the image of each listed container to the one it was created from, or to

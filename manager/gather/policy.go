@@ -109,7 +109,7 @@ func (p *Policy) World(
 		w.Rules = append(w.Rules, r.Policy)
 	}
 	for _, k := range c.Keep {
-		w.Keep = append(w.Keep, policy.Keep{Min: k.Min})
+		w.Keep = append(w.Keep, keepOf(k))
 	}
 	return w
 }

@@ -3,8 +3,6 @@ package policy
 import (
 	"math"
 	"time"
-
-	"github.com/estiba/estiba/internal/container"
 )
 
 // StartTolerance is the largest difference between two start times of the same life:
@@ -40,6 +38,8 @@ func guards() []guard {
 		{NoRelief, noRelief},
 		{InFlight, inFlight},
 		{LastOfKind, lastOfKind},
+		{UnknownGroup, unknownGroup},
+		{LastOfGroup, lastOfGroup},
 		{BudgetSpent, budgetSpent},
 		{NoVetoAnswer, noVetoAnswer},
 		{Vetoed, vetoed},
@@ -68,10 +68,6 @@ func transitional(_ *tick, c *candidate) bool { return c.container.State != Runn
 func outOfScope(_ *tick, c *candidate) bool { return !c.container.InScope }
 
 func protected(_ *tick, c *candidate) bool { return len(c.container.Protected) > 0 }
-
-func unknownKind(t *tick, c *candidate) bool {
-	return len(t.world.Keep) > 0 && c.container.Kind == container.KindNone
-}
 
 func staleSample(t *tick, _ *candidate) bool { return !t.fresh() }
 
@@ -148,19 +144,6 @@ func noRelief(t *tick, _ *candidate) bool {
 	return r.exhausted(t.reliefState) && !r.mayTry(t.reliefState, t.world.Now)
 }
 
-func lastOfKind(t *tick, c *candidate) bool {
-	left := t.alive(c.container.Kind)
-	if !t.expects(c.container.ID) && !c.container.Signalled {
-		left-- // else it is not counted
-	}
-	for _, k := range t.world.Keep {
-		if left < k.Min {
-			return true
-		}
-	}
-	return false
-}
-
 func budgetSpent(t *tick, _ *candidate) bool {
 	return t.spentByRule >= t.rule.MaxKills || t.spent() >= t.world.Budget
 }
@@ -179,21 +162,4 @@ func CheckNow(c Container, keep []Keep) Reason {
 		}
 	}
 	return ""
-}
-
-// KeepHolds reports whether every keep rule holds after the kill of victim. running is
-// the Engine's current list, gone reports containers whose end is in flight.
-func KeepHolds(running []Container, victim Container, keep []Keep, gone func(id string) bool) bool {
-	alive := map[string]bool{} // a list with duplicates counts each once
-	for _, c := range running {
-		if c.ID != victim.ID && c.Kind == victim.Kind && c.InScope && !c.Foreign && c.State == Running && !c.Signalled && !gone(c.ID) {
-			alive[c.ID] = true
-		}
-	}
-	for _, k := range keep {
-		if len(alive) < k.Min {
-			return false
-		}
-	}
-	return true
 }

@@ -210,6 +210,28 @@ func TestEachGuard(t *testing.T) {
 		{LastOfKind, "the other one was sent a signal", func(w *World) { w.Containers[1].Signalled = true }},
 		{LastOfKind, "the other one is run by something else", func(w *World) { w.Containers[1].Foreign = true }},
 		{LastOfKind, "the other one is out of scope", func(w *World) { w.Containers[1].InScope = false }},
+		{UnknownGroup, "its image is unknown, and it may be the last of it", func(w *World) {
+			w.Keep = []Keep{{By: "image", Min: 1}}
+			w.Containers[1].Groups = []Group{{Known: true, Name: "nginx"}}
+		}},
+		{UnknownGroup, "one that may match is left, and its own name is unknown", func(w *World) {
+			w.Keep = []Keep{{By: "name web-*", One: true, Min: 2}}
+			w.Containers[1].Groups = []Group{{Known: true, Name: "web-*"}}
+		}},
+		{LastOfGroup, "it is the last of its image", func(w *World) { grouped(w, "nginx", "redis") }},
+		{LastOfGroup, "the image of the other one is unknown", func(w *World) {
+			grouped(w, "nginx", "nginx")
+			w.Containers[1].Groups = nil
+		}},
+		{LastOfGroup, "the other one of its image is dying", func(w *World) {
+			grouped(w, "nginx", "nginx")
+			w.Containers[1].State = BeingKilled
+		}},
+		{LastOfGroup, "two are of its kind, one has its label", func(w *World) {
+			w.Keep = append(w.Keep, Keep{By: "label:team", Min: 1})
+			w.Containers[0].Groups = []Group{{}, {Known: true, Name: "blue"}}
+			w.Containers[1].Groups = []Group{{}, {Known: true}}
+		}},
 		{BudgetSpent, "the tick's budget is spent", func(w *World) { w.Budget = 0 }},
 		{BudgetSpent, "the rule's budget is spent", func(w *World) { w.Rules[0].MaxKills = 0 }},
 		{NoVetoAnswer, "vetoes unknown", func(w *World) {
@@ -357,26 +379,6 @@ func TestShortAndAmbiguousIDs(t *testing.T) {
 	w.Answers[0].Samples[0].ID = w.Containers[0].ID
 	if p := Decide(w); len(p.Victims) != 1 {
 		t.Error("the full id found no container")
-	}
-}
-
-func TestKeepHolds(t *testing.T) {
-	two := calm().Containers
-	keep := []Keep{{Min: 1}}
-	none := func(string) bool { return false }
-	if !KeepHolds(two, two[0], keep, none) {
-		t.Error("one of two may go")
-	}
-	if KeepHolds(two[:1], two[0], keep, none) {
-		t.Error("the last one may not go")
-	}
-	foreign := []Container{two[0], two[1]}
-	foreign[1].Foreign = true
-	if KeepHolds(foreign, two[0], keep, none) {
-		t.Error("one that something else runs keeps the last one of its kind")
-	}
-	if KeepHolds(two, two[0], keep, func(id string) bool { return id == two[1].ID }) {
-		t.Error("one that is being killed counts as gone")
 	}
 }
 

@@ -64,7 +64,7 @@ type modelAct struct {
 func faultless(t *rapid.T, guards []guard) (kills int, broken []string) {
 	m := &model{now: epoch, running: map[string]*modelled{}, rows: map[string]time.Time{}, memory: NewMemory(), row: map[string]int{}}
 	if rapid.Bool().Draw(t, "keep") {
-		m.keep = []Keep{{Min: rapid.IntRange(1, 2).Draw(t, "min")}}
+		m.keep = drawKeep(t)
 	}
 	for i := range rapid.IntRange(1, 2).Draw(t, "rules") {
 		m.rules = append(m.rules, Rule{
@@ -144,6 +144,7 @@ func (m *model) start(t *rapid.T, name string) {
 	if name == "" {
 		c.Name = fmt.Sprintf("c%d", m.next)
 	}
+	c.Groups = drawGroups(t, m.keep)
 	if rapid.IntRange(0, 5).Draw(t, "protected") == 0 {
 		c.Protected = []Protection{ProtectedByLabel}
 	}
@@ -225,23 +226,25 @@ func (m *model) tick(t *rapid.T, guards []guard) (broken []string) {
 	if len(p.Victims) > 0 {
 		m.lastAct = m.now
 	}
-	for _, k := range m.keep {
-		for _, kind := range container.Kinds() {
-			left, dying := 0, 0
-			for _, c := range m.running {
-				if c.Kind == kind && c.InScope && c.State == Running {
-					if left++; c.dying {
-						left, dying = left-1, dying+1
-					}
-				}
-			}
-			chosen := slices.ContainsFunc(p.Victims, func(v Victim) bool { return v.Container.Kind == kind })
-			if chosen && left < k.Min {
-				broken = append(broken, fmt.Sprintf("%d of kind %s are left, keep requires %d", left, kind, k.Min))
-			}
-		}
-	}
+	broken = append(broken, m.brokenKeeps(p)...)
 	return broken
+}
+
+// brokenKeeps lists the keep rules that the kills of a plan break, by the true state.
+func (m *model) brokenKeeps(p Plan) []string {
+	w := World{Keep: m.keep}
+	chosen := map[string]bool{}
+	for _, v := range p.Victims {
+		chosen[v.Container.ID] = true
+	}
+	for id, one := range m.running {
+		c := one.Container
+		if one.dying && !chosen[id] {
+			c.State = BeingKilled
+		}
+		w.Containers = append(w.Containers, c)
+	}
+	return brokenKeeps(w, chosen)
 }
 
 // wrong lists what a victim must not be, by the true state.
@@ -308,7 +311,7 @@ func TestModel(t *testing.T) {
 func TestModelNoticesEachMissingGuard(t *testing.T) {
 	for _, reason := range []Reason{
 		AlreadyGone, Transitional, OutOfScope, Protected, StaleSample, SampleOlderThanLastKill, Restarted, LastOfKind, NoRelief,
-		InFlight,
+		InFlight, UnknownGroup, LastOfGroup,
 	} {
 		noticed := false
 		g := rapid.Custom(func(t *rapid.T) bool {

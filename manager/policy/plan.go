@@ -42,6 +42,9 @@ type Decision struct {
 	Rank      int       // 1 is killed first; 0 without a rule
 	// Wait is what remains of the rule's for, cooldown or announce.
 	Wait time.Duration
+	// Detail is for people: with unknown_group and last_of_group the keep rule and its
+	// group. "" with most reasons.
+	Detail string
 }
 
 // Victim is a container to be killed. A kill needs its StartedAt: if it is zero, look
@@ -67,9 +70,9 @@ type tick struct {
 	expected    map[string]bool // ids announced by a live rule, that would be killed otherwise
 	expectedDry map[string]bool // the same for dry runs
 	spentByRule int
-	answer      Answer                 // of the rule
-	reliefState ReliefState            // of the rule, with this tick's measurements
-	living      map[container.Kind]int // cache of alive
+	answer      Answer      // of the rule
+	reliefState ReliefState // of the rule, with this tick's measurements
+	living      census      // cache of alive
 }
 
 // candidate is one sample of a rule's query, joined with the Engine's list.
@@ -143,6 +146,8 @@ func decide(w World, guards []guard) Plan {
 				d.Wait = t.forRemaining(&c)
 			case CoolingDown:
 				d.Wait = t.cooldownRemaining()
+			case UnknownGroup, LastOfGroup:
+				d.Detail = t.keeps(&c, d.Reason).text()
 			case "":
 				d.Choice, d.Reason = Kill, Chosen
 				t.take(c.container.ID)
@@ -276,26 +281,6 @@ func (t *tick) spent() int {
 		return len(t.live)
 	}
 	return len(t.live) + len(t.dry)
-}
-
-// alive counts the running containers of a kind in scope, without the planned kills in
-// the rule's mode. It is cached until the next kill is planned, since each candidate
-// needs it.
-func (t *tick) alive(kind container.Kind) int {
-	if t.living != nil {
-		return t.living[kind]
-	}
-	t.living = map[container.Kind]int{}
-	for _, c := range t.world.Containers {
-		if !c.InScope || c.Foreign || c.State != Running || c.Signalled || t.live[c.ID] || t.expects(c.ID) {
-			continue
-		}
-		if t.rule.Mode == DryRun && (t.dry[c.ID] || t.dryKilled("", c)) {
-			continue
-		}
-		t.living[c.Kind]++
-	}
-	return t.living[kind]
 }
 
 // dryKilled reports whether a dry run of rule (of any rule if "") has killed this life

@@ -19,7 +19,7 @@ const (
 	Transitional            Reason = "transitional"                // paused, restarting, being removed or being killed
 	OutOfScope              Reason = "out_of_scope"                // not labelled estiba.managed=true under scope managed
 	Protected               Reason = "protected"                   // see Protection
-	UnknownKind             Reason = "unknown_kind"                // a keep rule needs the kind and the container declares none
+	UnknownKind             Reason = "unknown_kind"                // a keep rule by kind needs the kind and the container declares none
 	StaleSample             Reason = "stale_sample"                // data older than max_sample_age, or of a failed scrape
 	SampleOlderThanLastKill Reason = "sample_older_than_last_kill" // the data cannot show the effect of the last kill yet
 	Restarted               Reason = "restarted"                   // sample of an earlier life of the container
@@ -27,7 +27,9 @@ const (
 	PendingFor              Reason = "pending_for"                 // the rule's for has not passed
 	CoolingDown             Reason = "cooling_down"                // the rule's cooldown has not passed
 	NoRelief                Reason = "no_relief"                   // the rule stopped: its last kills brought no relief, or the relief value is unknown
-	LastOfKind              Reason = "last_of_kind"                // a keep rule would no longer hold
+	LastOfKind              Reason = "last_of_kind"                // a keep rule by kind would no longer hold
+	UnknownGroup            Reason = "unknown_group"               // a keep rule might no longer hold: what it counts by is unknown of the container
+	LastOfGroup             Reason = "last_of_group"               // a keep rule by image, name, compose service or label would no longer hold
 	BudgetSpent             Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
 	NoVetoAnswer            Reason = "no_veto_answer"              // the rule announces and Alertmanager did not answer
 	Vetoed                  Reason = "vetoed"                      // a silence in Alertmanager matches the announcement

@@ -45,6 +45,9 @@ type Container struct {
 	State     State
 	InScope   bool
 	Protected []Protection // nil: not protected
+	// Groups are its groups under the keep rules with the same index. Those by kind do
+	// not use them.
+	Groups []Group
 	// Foreign: something else than the Engine runs it, or a kubelet on the Engine. It does
 	// not count for keep.
 	Foreign bool
@@ -61,11 +64,6 @@ type Data struct {
 	Fresh    bool
 	At       time.Time // time of the exporter's snapshot
 	Sequence string    // of that snapshot; "" is unknown
-}
-
-// Keep is a keep rule: at least Min running containers in scope of each kind.
-type Keep struct {
-	Min int
 }
 
 // Mode is live or dry run.

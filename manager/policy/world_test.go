@@ -57,9 +57,7 @@ func worlds() *rapid.Generator[World] {
 			Memory: NewMemory(),
 		}
 		w.Memory.Held = map[Candidate]Hold{}
-		for range rapid.IntRange(0, 1).Draw(t, "keeps") {
-			w.Keep = append(w.Keep, Keep{Min: rapid.IntRange(1, 3).Draw(t, "min")})
-		}
+		w.Keep = drawKeep(t)
 		starts := []time.Time{{}, epoch.Add(-time.Hour), epoch.Add(-time.Hour - 5*time.Second), epoch.Add(-time.Minute), epoch.Add(-time.Second)}
 		for i := range n {
 			c := Container{
@@ -77,6 +75,7 @@ func worlds() *rapid.Generator[World] {
 			if rapid.IntRange(0, 4).Draw(t, "protected") == 0 {
 				c.Protected = []Protection{ProtectedByLabel}
 			}
+			c.Groups = drawGroups(t, w.Keep)
 			w.Containers = append(w.Containers, c)
 		}
 		if rapid.IntRange(0, 3).Draw(t, "acted") == 0 {
@@ -148,6 +147,41 @@ func worlds() *rapid.Generator[World] {
 		announce(t, &w)
 		return w
 	})
+}
+
+// drawKeep draws keep rules: none or one by kind, and seldom others.
+func drawKeep(t *rapid.T) (list []Keep) {
+	if rapid.Bool().Draw(t, "keep kinds") {
+		list = append(list, Keep{Min: rapid.IntRange(1, 3).Draw(t, "min")})
+	}
+	if rapid.IntRange(0, 3).Draw(t, "keep others") > 0 {
+		return list
+	}
+	for _, by := range []string{"image", "label:team", "name web-*"} {
+		if rapid.Bool().Draw(t, "keep "+by) {
+			list = append(list, Keep{By: by, One: by == "name web-*", Min: rapid.IntRange(1, 3).Draw(t, "min")})
+		}
+	}
+	return list
+}
+
+// drawGroups draws the groups of a container: one, another, none, or unknown.
+func drawGroups(t *rapid.T, keep []Keep) (list []Group) {
+	for _, k := range keep {
+		names := []string{"a", "a", "b", ""}
+		if k.One {
+			names = []string{"web-*", ""}
+		}
+		g := Group{Known: rapid.IntRange(0, 5).Draw(t, "known") > 0}
+		if g.Known {
+			g.Name = rapid.SampledFrom(names).Draw(t, "group")
+		}
+		list = append(list, g)
+	}
+	if len(list) > 0 && rapid.IntRange(0, 9).Draw(t, "missing") == 0 {
+		list = list[:len(list)-1] // a missing one is unknown
+	}
+	return list
 }
 
 // announce draws announcements for the rules of a world, and Alertmanager's answer.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -16,6 +15,7 @@ import (
 	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/policytest/promtest"
+	"github.com/estiba/estiba/manager/promql"
 )
 
 // series is the history of one case: the exporter's series of its containers, the
@@ -117,7 +117,7 @@ func described(c config.TestContainer, protect config.Protect) ([]map[string]str
 	l := container.ParseLabels(c.Labels)
 	if c.LabelsKnown {
 		for docker, value := range c.Labels {
-			name := metricLabel(docker)
+			name := promql.LabelName(docker)
 			if _, twice := info[name]; twice {
 				return nil, fmt.Errorf("two labels become %s in metrics", name)
 			}
@@ -142,16 +142,6 @@ func described(c config.TestContainer, protect config.Protect) ([]map[string]str
 		list = append(list, series("estiba_manager_protected", map[string]string{"name": c.Name, "why": string(why)}))
 	}
 	return list, nil
-}
-
-// metricLabel is the exporter's name of a Docker label in its allowlist.
-func metricLabel(docker string) string {
-	return "container_label_" + strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
-			return r
-		}
-		return '_'
-	}, docker)
 }
 
 type inputSeries struct {

@@ -109,6 +109,7 @@ func (t testCase) check(ctx context.Context, client *promql.Client, c *config.Co
 	if err != nil {
 		return nil, err
 	}
+	r.AllLabels = true
 	from, interval := t.from, c.Interval
 	plans := map[time.Duration]policy.Plan{}
 	r.Watch = func(at time.Time, p policy.Plan) { plans[at.Sub(from)] = p }

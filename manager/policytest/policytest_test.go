@@ -7,10 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/internal/testutil"
+	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/promql"
+	"github.com/estiba/estiba/manager/replay"
 )
 
 var errCases = errors.New("cases failed")
@@ -107,6 +113,64 @@ tests:
 	}
 	if err := testPolicies(context.Background(), []string{file}, "/bin/false", &out); err == nil || !strings.Contains(err.Error(), "exited") {
 		t.Errorf("with a program that is none: %v", err)
+	}
+}
+
+// Keep rules by image, name, compose service and label hold in the past as they do live.
+func TestKeep(t *testing.T) {
+	var out bytes.Buffer
+	if err := testPolicies(context.Background(), []string{"testdata/keep.test.yml"}, testutil.Tool(t, "prometheus"), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+}
+
+// A label that no container of the history has may be one that the exporter did not
+// publish: each container may be the last with it.
+func TestKeepByLabelOutsideTheHistory(t *testing.T) {
+	file, err := config.ParseTests([]byte(`
+tests:
+  - name: one
+    duration: 10s
+    containers: [{name: a, labels: {team: blue}}, {name: b, labels: {team: blue}}, {name: c}]
+    kills: []
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := host{binary: testutil.Tool(t, "prometheus"), bounded: true}
+	t.Cleanup(func() { h.close() })
+	one := testCase{TestCase: file.Cases[0], from: testEpoch, scrape: file.Scrape, evaluation: file.Evaluation}
+	client, server, err := h.prometheus(t.Context(), span{one.from, one.from.Add(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, label := range []string{"team", "tier"} {
+		want := []int{2, 0}[i] // a or b, and c
+		c, err := config.Parse([]byte("mode: live\nscope: all\nkeep: [{by: label:" + label + ", min: 1}]\nrules:\n" +
+			"  - {name: all, action: kill, query: max by (id) (estiba_container_start_time_seconds)}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		series, err := one.series(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if err := server.Write(t.Context(), series); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := replay.New(client, c, container.Docker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.Run(t.Context(), promql.Moments{Start: one.from, Step: c.Interval, N: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(out.Kills) != want || slices.Contains(out.UnknownLabels, label) != (want == 0) {
+			t.Errorf("%s: %d kills, want %d; unknown labels %v", label, len(out.Kills), want, out.UnknownLabels)
+		}
 	}
 }
 

@@ -36,7 +36,11 @@ type PastContainer struct {
 	Runtime            string    // "" is unknown
 	Kubernetes         bool      // in a pod of Kubernetes
 	LabelError         bool      // an estiba. label was invalid
-	Why                []string  // protections published by the manager of that time
+	LabelsKnown        bool      // the exporter knew the container's name, image and labels
+	ComposeProject     string
+	ComposeService     string
+	Labels             map[string]string // by LabelName; those that the exporter publishes
+	Why                []string          // protections published by the manager of that time
 }
 
 // The queries for containers. The manager of that time published protections in its own
@@ -284,7 +288,8 @@ func (ch *RangeWindow) learn() {
 			Managed: l["managed"] == "true", Protected: l["protected"] == "true",
 		}}
 		known := infoOf(l)
-		c.Runtime, c.Kubernetes = known.measured.Runtime, known.measured.Kubernetes
+		c.Runtime, c.Kubernetes, c.LabelsKnown = known.measured.Runtime, known.measured.Kubernetes, known.labelsKnown
+		c.ComposeProject, c.ComposeService, c.Labels = string(l["compose_project"]), string(l["compose_service"]), publishedLabels(l)
 		ch.infosOf[c.label] = append(ch.infosOf[c.label], seriesInfo{i, known})
 		if full := string(l["container_id"]); full != "" {
 			c.ID = full

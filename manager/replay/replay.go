@@ -42,6 +42,9 @@ type Result struct {
 	// Unusable counts the ticks of a rule with an unusable query result, and keeps the
 	// last error.
 	Unusable map[string]Unusable `json:"unusable"`
+	// UnknownLabels are labels of keep rules that no container of the history has: the
+	// exporter may not have published them.
+	UnknownLabels []string `json:"unknown_labels,omitempty"`
 }
 
 // Stop is a rule that stops because its kills brought no relief.
@@ -67,6 +70,11 @@ type Replayer struct {
 	// Progress, if not nil, is called after each tick with the number of ticks and
 	// kills so far.
 	Progress func(done, kills int)
+	// AllLabels: the exporter published all labels, so one that a container lacks in the
+	// history it does not have.
+	AllLabels bool
+
+	published map[string]bool // labels of keep rules that are in the history
 }
 
 // New prepares a policy for the past. The mode of the policy is ignored; a rule with
@@ -92,6 +100,10 @@ func New(client *promql.Client, c *config.Config, engine string) (*Replayer, err
 // Run decides at each tick, in order.
 func (r *Replayer) Run(ctx context.Context, m promql.Moments) (Result, error) {
 	out := Result{Ticks: map[gather.TickResult]int{}, Kills: []Kill{}, Stopped: []Stop{}, Unusable: map[string]Unusable{}}
+	var err error
+	if out.UnknownLabels, err = r.findLabels(ctx, m); err != nil {
+		return out, err
+	}
 	s := state{memory: policy.NewMemory(), dead: map[string]time.Time{}, stopped: map[string]bool{}}
 	size := min(windowTicks, m.N)
 	next := r.fetch(ctx, m, 0, size)
@@ -235,11 +247,15 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 // metrics of the manager of that time.
 func (r *Replayer) classify(c promql.PastContainer) policy.Container {
 	kind, _ := container.ParseKind(c.Kind)
-	f := gather.Facts{Managed: c.Managed, Container: policy.Container{
+	f := gather.Facts{Managed: c.Managed, Described: c.LabelsKnown, Container: policy.Container{
 		ID: c.ID, Name: c.Name, Image: c.Image, Kind: kind, StartedAt: c.Start, State: policy.Running,
 		Foreign: c.Kubernetes || policy.Foreign(c.Runtime, r.engine), Runtime: c.Runtime,
 		Protected: gather.LabelProtection(container.Labels{Protected: c.Protected}),
 	}}
+	f.ComposeService = gather.ComposeService(c.ComposeProject, c.ComposeService)
+	f.Label = func(name string) (string, bool) {
+		return c.Labels[promql.LabelName(name)], c.LabelsKnown && (r.AllLabels || r.published[name])
+	}
 	if c.LabelError {
 		f.Protected = append(f.Protected, policy.ProtectedByLabelError)
 	}

@@ -593,6 +593,33 @@ func TestImageWhoseTagHasMoved(t *testing.T) {
 	})
 }
 
+// The image that a container was created from counts for keep, whatever the list shows
+// when the tag has moved, at the decision and at the kill; an unknown one counts for none.
+func TestKeepByImageWhoseTagHasMoved(t *testing.T) {
+	play(t, scenePolicy(sceneRule, "keep: [{by: image, min: 1}]"), func(t *testing.T, s *scene) {
+		moved := "sha256:" + strings.Repeat("0f", 32)
+		first := func(c *simContainer) { c.Image, c.listed = "nginx:1", moved }
+		other := func(c *simContainer) { c.Image, c.listed = "redis:7", moved }
+		s.add("a", 90, first)
+		b := s.add("b", 80, first)
+		s.add("c", 70, other)
+		s.add("d", 60, other, func(c *simContainer) { c.sick = true })
+		s.begin()
+		for range 4 {
+			s.tick()
+		}
+		s.want(t, "kill a")
+		s.reason(t, "b", policy.LastOfGroup)
+		s.reason(t, "c", policy.LastOfGroup) // d may be of any image
+		s.reason(t, "d", policy.UnknownGroup)
+		s.add("e", 10, func(c *simContainer) { c.Image = "nginx:1" })
+		b.listed = ""
+		s.tick()
+		s.tick()
+		s.want(t, "kill a, kill b")
+	})
+}
+
 // Labels that the exporter does not know are empty in queries.
 func TestLabelsThatTheExporterDoesNotKnow(t *testing.T) {
 	play(t, scenePolicy(strings.Replace(sceneRule, "sim_load > 50", `'sim_load > 50 unless on (id) estiba_container_info{container_label_keep!=""}'`, 1),

@@ -170,6 +170,7 @@ type worldRule struct {
 type worldPolicy struct {
 	mode, scope string
 	keep        int
+	keepImage   int
 	protect     []string // names
 	images      []string
 	rules       []worldRule
@@ -178,17 +179,32 @@ type worldPolicy struct {
 func (p worldPolicy) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mode: %s\ninterval: 10s\nmax_sample_age: %s\nscope: %s\n", p.mode, worldMaxAge, p.scope)
-	if p.keep > 0 {
-		fmt.Fprintf(&b, "keep: [{by: kind, min: %d}]\n", p.keep)
-	} else {
-		b.WriteString("keep: []\n")
+	var keep []string
+	for by, least := range p.keeps() {
+		keep = append(keep, fmt.Sprintf("{by: %s, min: %d}", by, least))
 	}
+	fmt.Fprintf(&b, "keep: [%s]\n", strings.Join(keep, ", "))
 	fmt.Fprintf(&b, "protect: {names: [%s], images: [%s]}\nrules:\n", strings.Join(p.protect, ", "), strings.Join(p.images, ", "))
 	for _, r := range p.rules {
 		fmt.Fprintf(&b, "  - {name: %s, query: '(%s > 50) unless on (id) estiba_container_info{container_label_keep!=\"\"}', action: %s, grace: %s, cooldown: %s, max_kills: %d, relief: {stop_after: 0}}\n",
 			r.name, r.query, r.action, r.grace, r.cooldown, r.maxKills)
 	}
 	return b.String()
+}
+
+// keeps are the keep rules: by to min.
+func (p worldPolicy) keeps() map[string]int {
+	keeps := map[string]int{"kind": p.keep, "image": p.keepImage}
+	maps.DeleteFunc(keeps, func(_ string, least int) bool { return least == 0 })
+	return keeps
+}
+
+// group is the group of a container under a keep rule.
+func (c *simContainer) group(by string) string {
+	if by == "image" {
+		return c.Image
+	}
+	return c.Labels["estiba.kind"]
 }
 
 func (p worldPolicy) rule(name string) *worldRule {
@@ -371,7 +387,7 @@ func (w *world) missed(what, id string) {
 
 func (w *world) randomPolicy() worldPolicy {
 	r := w.rng
-	p := worldPolicy{mode: pick(r, "live", "live", "live", "live", "dry_run"), scope: pick(r, "managed", "all"), keep: r.IntN(2)}
+	p := worldPolicy{mode: pick(r, "live", "live", "live", "live", "dry_run"), scope: pick(r, "managed", "all"), keep: r.IntN(2), keepImage: r.IntN(2)}
 	for range r.IntN(2) {
 		p.protect = append(p.protect, fmt.Sprintf("c%d", r.IntN(6)))
 	}
@@ -864,17 +880,19 @@ func (w *world) judge(a *simAct, c *simContainer) {
 		most := max(rule.maxKills, w.strictest)
 		say(len(others)+1 > most && !w.mistaken(), "%d acts of the rule are not in the data yet, max_kills %d", len(others)+1, rule.maxKills)
 	}
-	if keep := p.keep; keep > 0 && settled {
-		kind := c.Labels["estiba.kind"]
-		say(kind == "", "its kind is unknown")
+	for by, keep := range p.keeps() {
+		if !settled {
+			break
+		}
+		say(c.group(by) == "", "its %s is unknown", by)
 		left := 0
 		for _, o := range w.engine.containers {
 			in := p.scope == "all" || o.Labels["estiba.managed"] == "true"
-			if o != c && o.Labels["estiba.kind"] == kind && in && o.Labels[kubernetesLabel] == "" && o.State == dockerclient.StateRunning && !o.signalled {
+			if o != c && o.group(by) == c.group(by) && in && o.Labels[kubernetesLabel] == "" && o.State == dockerclient.StateRunning && !o.signalled {
 				left++
 			}
 		}
-		say(left < keep && a.called.Sub(disturbed) > worldLook, "%d of kind %s would be left, %d promised", left, kind, keep)
+		say(left < keep && a.called.Sub(disturbed) > worldLook, "%d of %s %s would be left, %d promised", left, by, c.group(by), keep)
 	}
 }
 
@@ -1046,20 +1064,25 @@ func (w *world) calmEnd() {
 			doubtful[r.Container] = r.StartedAt
 		}
 	}
-	alive := map[string]int{}
+	alive := map[string]int{} // of groups: no kind is an image
 	for _, c := range e.containers {
 		if at, is := doubtful[c.ID]; is && at.Equal(c.StartedAt) && c.Labels["estiba.protect"] != "" {
 			continue
 		}
 		if c.State == dockerclient.StateRunning && !c.signalled && c.Labels[kubernetesLabel] == "" && (policy.scope == "all" || c.Labels["estiba.managed"] == "true") {
-			alive[c.Labels["estiba.kind"]]++
+			for by := range policy.keeps() {
+				alive[c.group(by)]++
+			}
 		}
 	}
 	for _, c := range e.containers {
-		kind := c.Labels["estiba.kind"]
+		kept := false
+		for by, keep := range policy.keeps() {
+			kept = kept || c.group(by) == "" || alive[c.group(by)] <= keep
+		}
 		mayStay := c.State != dockerclient.StateRunning || c.load <= 50 || c.keepLabel || c.Labels["estiba.protect"] != "" || c.Labels[kubernetesLabel] != "" || w.targets[c.ID] != "" ||
 			slices.Contains(policy.protect, c.Name) || (len(policy.images) > 0 && strings.HasPrefix(c.Image, "postgres")) ||
-			(policy.scope == "managed" && c.Labels["estiba.managed"] != "true") || (policy.keep > 0 && (kind == "" || alive[kind] <= policy.keep))
+			(policy.scope == "managed" && c.Labels["estiba.managed"] != "true") || kept
 		if !mayStay {
 			w.fault("stuck: %s still runs after a quarter of an hour in which all was well: %s", c.Name, w.lastWord(c.Name))
 		}

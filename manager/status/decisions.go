@@ -49,6 +49,7 @@ type Row struct {
 	Distance  *float64            `json:"distance"`               // see ByRule; null without a threshold
 	Rank      int                 `json:"rank,omitempty"`         // 1 is killed first
 	Wait      float64             `json:"wait_seconds,omitempty"` // remaining for, announce or cooldown of the rule
+	Detail    string              `json:"detail,omitempty"`       // of the reason, see policy.Decision
 	ByRule    []ByRule            `json:"by_rule"`
 }
 
@@ -64,6 +65,7 @@ type ByRule struct {
 	Distance *float64 `json:"distance"`
 	Rank     int      `json:"rank"`
 	Wait     float64  `json:"wait_seconds,omitempty"`
+	Detail   string   `json:"detail,omitempty"`
 }
 
 // Describe describes a tick. Containers are sorted: planned kills first, then
@@ -114,11 +116,12 @@ func Describe(t Tick, number uint64, dryRun bool) Decisions {
 			d := finite(one.Value - lowest)
 			distance = &d
 		}
-		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Choice, one.Reason, finite(one.Value), distance, one.Rank, one.Wait.Seconds()})
+		r.ByRule = append(r.ByRule, ByRule{one.Rule, one.Choice, one.Reason, finite(one.Value), distance, one.Rank, one.Wait.Seconds(), one.Detail})
 		// The first rule decides, unless a later one kills.
 		if r.Rule == "" || (one.Choice == policy.Kill && r.Decision != policy.Kill) {
 			value := finite(one.Value)
 			r.Rule, r.Decision, r.Reason, r.Value, r.Distance, r.Rank, r.Wait = one.Rule, one.Choice, one.Reason, &value, distance, one.Rank, one.Wait.Seconds()
+			r.Detail = one.Detail
 		}
 	}
 	// Containers that are no candidates have a distance as well.

@@ -87,7 +87,9 @@ func TestYourPolicies(t *testing.T) {
 		}
 		var keep []decide.Keep
 		for _, k := range c.Keep {
-			keep = append(keep, decide.Keep{Min: k.Min})
+			if k.By == config.KeepByKind {
+				keep = append(keep, decide.Keep{Min: k.Min})
+			}
 		}
 		byKind := slices.ContainsFunc(c.Keep, func(k config.Keep) bool { return k.By == config.KeepByKind })
 		of[byKind]++

@@ -56,7 +56,7 @@ func TestPolicyKeys(t *testing.T) {
 		}
 	}
 	// These only contain others, or are described with what contains them.
-	for _, inner := range []string{"rules", "protect", "keep[].by", "keep[].min"} {
+	for _, inner := range []string{"rules", "protect"} {
 		if !known[inner] {
 			t.Errorf("the parser does not know %s", inner)
 		}
@@ -102,7 +102,7 @@ func TestPolicyLimits(t *testing.T) {
 				continue
 			}
 			key := strings.TrimPrefix(regexp.MustCompile(`\[\d+\]`).ReplaceAllString(p.Path, "[]"), "rules[].")
-			for _, name := range []string{key, "rules[]." + key, strings.TrimSuffix(key, "[].min")} {
+			for _, name := range []string{key, "rules[]." + key} {
 				if row, ok := rows[name]; ok {
 					limits[name]++
 					if !strings.Contains(row, "`"+limit+"`") {
