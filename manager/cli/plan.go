@@ -121,7 +121,11 @@ func printable(s string) string {
 func printPlan(w io.Writer, d status.Decisions) {
 	p := commandline.PaintFor(w)
 	for _, r := range d.Rules {
-		fmt.Fprintf(w, "rule %s: %s, %s\n", p.Bold(r.Name), r.Action, r.Mode)
+		schedule := r.Schedule.Text()
+		if schedule != "" {
+			schedule = ", " + p.Bold(schedule)
+		}
+		fmt.Fprintf(w, "rule %s: %s, %s%s\n", p.Bold(r.Name), r.Action, r.Mode, schedule)
 		for _, line := range strings.Split(strings.TrimSpace(r.Query), "\n") {
 			fmt.Fprintf(w, "    %s\n", p.Dim(line))
 		}

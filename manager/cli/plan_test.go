@@ -18,20 +18,27 @@ import (
 // Ages and bytes are formatted, not 1.8e+05.
 func TestPrintPlan(t *testing.T) {
 	number := func(v float64) *float64 { return &v }
+	opens := time.Date(2026, 11, 30, 22, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
 	printPlan(&out, status.Decisions{
 		Result: gather.TickOK, DataAge: number(4.2),
 		Rules: []status.RuleState{
 			{Name: "old", Query: "time() - estiba_container_start_time_seconds > 86400"},
-			{Name: "large", Query: "topk(3, estiba_container_memory_rss_bytes)"},
+			{
+				Name: "large", Query: "topk(3, estiba_container_memory_rss_bytes)", Action: "stop", Mode: policy.Live,
+				Schedule: &status.ScheduleState{TimeZone: "UTC", OpensAt: &opens},
+			},
 		},
 		Containers: []status.Row{
 			{Name: "a", Rule: "old", Value: number(180000), Distance: number(93600)},
 			{Name: "b", Rule: "large", Value: number(499122176), Distance: number(0), Reason: policy.CoolingDown, Wait: 89.2},
 			{Name: "c", Value: number(3600), Distance: number(-82800)},
+			{Name: "d", Rule: "large", Value: number(1), Reason: policy.LastOfGroup, Detail: "label:team a\x1b[31m"},
 		},
 	})
-	for _, want := range []string{"data age 4.2 s", " 2d 2h ", " +1d 2h ", " 476 MiB ", " +0 B ", "cooling_down (1m 30s left)", " 1h ", " -23h "} {
+	for _, want := range []string{
+		"data age 4.2 s", "last_of_group (label:team a?[31m)", "rule large: stop, live, outside its schedule until Mon 2026-11-30 22:00 UTC (UTC)\n", " 2d 2h ", " +1d 2h ", " 476 MiB ", " +0 B ", "cooling_down (1m 30s left)", " 1h ", " -23h ",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the plan lacks %q:\n%s", want, &out)
 		}

@@ -73,6 +73,7 @@ type Rule struct {
 	DryRun   bool
 	// RemoveVolumes: remove deletes the container's anonymous volumes as well.
 	RemoveVolumes bool
+	Schedule      *Schedule // nil is always
 	Relief        Relief
 }
 

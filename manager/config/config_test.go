@@ -112,6 +112,25 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+func TestSchedule(t *testing.T) {
+	c, err := Load("testdata/valid-schedule.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Rules[0].Schedule
+	if s.TimeZone != "Europe/Madrid" || s.Location == nil || s.Location.String() != "Europe/Madrid" {
+		t.Errorf("time zone %q, %v", s.TimeZone, s.Location)
+	}
+	want := []Window{
+		{[7]bool{false, true, true, true, true, true, false}, 22 * time.Hour, 6 * time.Hour},
+		{[7]bool{true, false, false, false, false, false, true}, 0, 24 * time.Hour},
+		{[7]bool{true, true, true, true, true, true, true}, 12 * time.Hour, 12*time.Hour + 30*time.Minute},
+	}
+	if !reflect.DeepEqual(s.Windows, want) {
+		t.Errorf("got  %+v\nwant %+v", s.Windows, want)
+	}
+}
+
 // Volumes are kept by default; an alias has its anchor's value.
 func TestRemoveVolumesAndAliases(t *testing.T) {
 	c, err := Load("testdata/valid-remove-volumes.yml")

@@ -21,6 +21,7 @@ const (
 	maxKills       = 1000
 	maxKeep        = 10_000
 	maxKeeps       = 20
+	maxWindows     = 100
 	maxStopAfter   = 1000
 	maxRules       = 100
 )

@@ -156,8 +156,9 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 				r.fail(n, p, "%d is more than max_kills_per_tick %d", rule.MaxKills, c.MaxKillsPerTick)
 			}
 		},
-		"dry_run": func(n *yaml.Node, p string) { r.flag(n, p, &rule.DryRun) },
-		"relief":  func(n *yaml.Node, _ string) { relief = n },
+		"dry_run":  func(n *yaml.Node, p string) { r.flag(n, p, &rule.DryRun) },
+		"schedule": func(n *yaml.Node, p string) { rule.Schedule = r.schedule(n, p) },
+		"relief":   func(n *yaml.Node, _ string) { relief = n },
 	})
 	if volumes != nil && rule.Action != "" && rule.Action != ActionRemove {
 		r.fail(volumes, join(path, "remove_volumes"), "needs action: remove")

@@ -69,7 +69,8 @@ func (r Result) PassOver() bool {
 		return true
 	case audit.OutcomeRefused:
 		switch r.Record.Guard {
-		case policy.StaleSample, policy.PolicyReplaced, policy.Stopping, policy.Vetoed, policy.Announced, policy.NoVetoAnswer:
+		case policy.StaleSample, policy.PolicyReplaced, policy.Stopping, policy.Vetoed, policy.Announced, policy.NoVetoAnswer,
+			policy.OutOfSchedule, policy.ClockSet:
 			return false // the next decision takes it into account
 		}
 		return true

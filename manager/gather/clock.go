@@ -19,6 +19,9 @@ type clockStep struct {
 	before time.Time // wall clock of the step: later samples are from after it; zero: unknown
 	floor  float64   // the last sequence from before; NaN: unknown
 	until  time.Time
+	// distrusted is until when schedules are not to be relied on: the clock was set, in
+	// either direction.
+	distrusted time.Time
 }
 
 // stepSlack is the drift of the two clocks between two ticks that is not a step:
@@ -30,7 +33,11 @@ const stepSlack = time.Second
 func (s *clockStep) look(now time.Time) {
 	wall := now.Round(0)
 	if !s.last.IsZero() {
-		if behind := now.Sub(s.last) - wall.Sub(s.last.Round(0)); behind > stepSlack {
+		behind := now.Sub(s.last) - wall.Sub(s.last.Round(0))
+		if behind.Abs() > stepSlack {
+			s.distrusted = now.Add(clockStepTime)
+		}
+		if behind > stepSlack {
 			if step := wall.Add(behind); step.After(s.before) { // after two steps the furthest sample counts
 				s.before = step
 			}
@@ -38,6 +45,15 @@ func (s *clockStep) look(now time.Time) {
 		}
 	}
 	s.last = now
+}
+
+// distrusts reports whether the clock was set a short time ago. After a suspension of
+// the host it appears to have been.
+func (s *clockStep) distrusts(now time.Time) bool { return now.Before(s.distrusted) }
+
+// ClockWasSet reports whether the wall clock was set between two times of this process.
+func ClockWasSet(since, now time.Time) bool {
+	return (now.Sub(since) - now.Round(0).Sub(since.Round(0))).Abs() > stepSlack
 }
 
 // judge makes a snapshot stale that may be from before the step.
@@ -53,7 +69,7 @@ func (s *clockStep) judge(f *promql.Freshness, now time.Time) {
 		s.before = ahead // at most this far ahead
 	}
 	if !now.Before(s.until) {
-		*s = clockStep{last: s.last}
+		*s = clockStep{last: s.last, distrusted: s.distrusted}
 		return
 	}
 	if f.SetBack = true; s.before.IsZero() || !f.At.After(s.before) {

@@ -213,6 +213,7 @@ func (g *Gatherer) Decide(ctx context.Context, p *Policy, memory policy.Memory, 
 		markElsewhere(answers, d.Data.At, lists)
 	}
 	w := p.World(at, engine, d.Data, containers, answers, memory)
+	w.ClockSet = d.Data.SetBack || g.clockStep.distrusts(at)
 	if w.Notices, err = g.notices(ctx, w.Rules, containers); err != nil {
 		for i, r := range w.Rules {
 			if announces(r) {

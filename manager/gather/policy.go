@@ -42,7 +42,7 @@ func Load(c *config.Config, client *promql.Client, dryRun bool) (*Policy, error)
 		}
 		p.Rules = append(p.Rules, Rule{Config: r, Queries: queries, Policy: policy.Rule{
 			Name: r.Name, For: r.For, Announce: r.Announce, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Action: string(r.Action),
-			Mode: policy.Mode(c.EffectiveMode(r, dryRun)),
+			Mode: policy.Mode(c.EffectiveMode(r, dryRun)), Schedule: scheduleOf(r.Schedule),
 			Relief: policy.Relief{
 				By: policy.ReliefBy(r.Relief.By), AtLeast: r.Relief.AtLeast, After: r.Relief.After,
 				StopAfter: r.Relief.StopAfter, ResumeAfter: r.Relief.ResumeAfter,
@@ -50,6 +50,18 @@ func Load(c *config.Config, client *promql.Client, dryRun bool) (*Policy, error)
 		}})
 	}
 	return p, nil
+}
+
+// scheduleOf is a schedule's view for decisions.
+func scheduleOf(s *config.Schedule) *policy.Schedule {
+	if s == nil {
+		return nil
+	}
+	view := &policy.Schedule{Location: s.Location}
+	for _, w := range s.Windows {
+		view.Windows = append(view.Windows, policy.Window(w))
+	}
+	return view
 }
 
 // Rule finds a rule by its name; nil if there is none.

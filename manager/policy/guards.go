@@ -33,6 +33,8 @@ func guards() []guard {
 		{WindowNotFilled, windowNotFilled},
 		{DryRunDone, dryRunDone},
 		{PassedOver, passedOver},
+		{ClockSet, clockSet},
+		{OutOfSchedule, outOfSchedule},
 		{PendingFor, pendingFor},
 		{CoolingDown, coolingDown},
 		{NoRelief, noRelief},

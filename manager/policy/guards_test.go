@@ -154,6 +154,13 @@ func TestEachGuard(t *testing.T) {
 			w.Containers[0].StartedAt = time.Time{}
 			w.Memory = passed(w.Now.Add(-time.Minute), hour)
 		}},
+		{ClockSet, "the clock was set", func(w *World) {
+			w.Rules[0].Schedule = &Schedule{Location: time.UTC, Windows: []Window{{everyDay, 0, 24 * time.Hour}}}
+			w.ClockSet = true
+		}},
+		{OutOfSchedule, "its window opens in a minute", func(w *World) {
+			w.Rules[0].Schedule = &Schedule{Location: time.UTC, Windows: []Window{{everyDay, clockOf(12, 1), clockOf(13, 0)}}}
+		}},
 		{PendingFor, "it has not been wanted before", func(w *World) { w.Rules[0].For = 10 * time.Second }},
 		{PendingFor, "it has been wanted on one sample over and over", func(w *World) {
 			w.Rules[0].For = 10 * time.Second

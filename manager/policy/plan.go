@@ -43,7 +43,7 @@ type Decision struct {
 	// Wait is what remains of the rule's for, cooldown or announce.
 	Wait time.Duration
 	// Detail is for people: with unknown_group and last_of_group the keep rule and its
-	// group. "" with most reasons.
+	// group, with out_of_schedule when the schedule opens. "" with most reasons.
 	Detail string
 }
 
@@ -146,6 +146,8 @@ func decide(w World, guards []guard) Plan {
 				d.Wait = t.forRemaining(&c)
 			case CoolingDown:
 				d.Wait = t.cooldownRemaining()
+			case OutOfSchedule:
+				d.Detail = rule.Schedule.until(w.Now)
 			case UnknownGroup, LastOfGroup:
 				d.Detail = t.keeps(&c, d.Reason).text()
 			case "":

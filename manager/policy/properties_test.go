@@ -84,6 +84,10 @@ func faults(w World, p Plan) []string {
 			}
 		}
 		say(rows != 1, "a victim without exactly one row")
+		if s := v.Rule.Schedule; s != nil {
+			say(w.ClockSet, "a kill by a schedule with a clock that was set")
+			say(!minutes(s.Windows)[w.Now.In(s.Location).Format("Mon 15:04")], "a kill outside of the schedule")
+		}
 		last, killed := w.Memory.LastKill[v.Rule.Name]
 		say(killed && w.Now.Sub(last) < v.Rule.Cooldown, "a kill within the cooldown")
 		inFlightKills := 0

@@ -24,6 +24,8 @@ const (
 	SampleOlderThanLastKill Reason = "sample_older_than_last_kill" // the data cannot show the effect of the last kill yet
 	Restarted               Reason = "restarted"                   // sample of an earlier life of the container
 	WindowNotFilled         Reason = "window_not_filled"           // less history than the query's range
+	ClockSet                Reason = "clock_set"                   // the rule has a schedule, and the clock was set a short time ago
+	OutOfSchedule           Reason = "out_of_schedule"             // the rule may not kill at this time
 	PendingFor              Reason = "pending_for"                 // the rule's for has not passed
 	CoolingDown             Reason = "cooling_down"                // the rule's cooldown has not passed
 	NoRelief                Reason = "no_relief"                   // the rule stopped: its last kills brought no relief, or the relief value is unknown

@@ -21,9 +21,12 @@ type World struct {
 	Answers    []Answer // of the rule with the same index
 	// MaxGap is the longest time between two snapshots over which a rule's for and
 	// announce go on counting.
-	MaxGap  time.Duration
-	Notices Notices // of announced kills
-	Memory  Memory
+	MaxGap time.Duration
+	// ClockSet: the wall clock was set a short time ago, so schedules are not to be relied
+	// on.
+	ClockSet bool
+	Notices  Notices // of announced kills
+	Memory   Memory
 }
 
 // State is the state of a container.
@@ -84,6 +87,7 @@ type Rule struct {
 	MaxKills int // in this tick
 	Mode     Mode
 	Action   string
+	Schedule *Schedule // nil is always
 	Relief   Relief
 }
 

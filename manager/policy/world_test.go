@@ -56,6 +56,7 @@ func worlds() *rapid.Generator[World] {
 			},
 			Memory: NewMemory(),
 		}
+		w.ClockSet = rapid.IntRange(0, 4).Draw(t, "clock set") == 0
 		w.Memory.Held = map[Candidate]Hold{}
 		w.Keep = drawKeep(t)
 		starts := []time.Time{{}, epoch.Add(-time.Hour), epoch.Add(-time.Hour - 5*time.Second), epoch.Add(-time.Minute), epoch.Add(-time.Second)}
@@ -92,6 +93,11 @@ func worlds() *rapid.Generator[World] {
 			}
 			if rapid.IntRange(0, 4).Draw(t, "killed before") == 0 {
 				w.Memory.LastKill[rule.Name] = epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "killed")) * time.Second)
+			}
+			if rapid.IntRange(0, 3).Draw(t, "scheduled") == 0 {
+				rule.Schedule = &Schedule{Location: time.UTC, Windows: []Window{{
+					Days: everyDay, From: clockOf(rapid.IntRange(11, 13).Draw(t, "from"), 0), To: clockOf(rapid.IntRange(12, 14).Draw(t, "to"), 30),
+				}}}
 			}
 			w.Rules = append(w.Rules, rule)
 			for i := range rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "in flight") {

@@ -14,15 +14,20 @@ import (
 
 // startKills starts the kills of a plan, by rule.
 func (a *App) startKills(ctx context.Context, p *gather.Policy, d gather.Decision) {
-	holds := func(age time.Duration) func() policy.Reason {
+	holds := func(age time.Duration, schedule *policy.Schedule) func() policy.Reason {
 		return func() policy.Reason {
+			now := a.o.Now()
 			switch {
 			case a.stopping.Load():
 				return policy.Stopping
 			case a.policy.Load() != p:
 				return policy.PolicyReplaced
-			case a.o.Now().Sub(d.At)+age > p.Config.MaxSampleAge:
+			case now.Sub(d.At)+age > p.Config.MaxSampleAge:
 				return policy.StaleSample
+			case schedule != nil && gather.ClockWasSet(d.At, now):
+				return policy.ClockSet
+			case !schedule.Open(now):
+				return policy.OutOfSchedule
 			}
 			return ""
 		}
@@ -35,7 +40,7 @@ func (a *App) startKills(ctx context.Context, p *gather.Policy, d gather.Decisio
 		r := p.Rules[b.Rule]
 		k := enforce.Kill{
 			Action: r.Config.Action, Grace: r.Config.Grace, RemoveVolumes: r.Config.RemoveVolumes, Query: r.Queries.Query.String(),
-			Keep: d.World.Keep, Classify: d.Classify, Holds: holds(d.Rules[b.Rule].Age), Round: b.Round, Unrelieved: b.Unrelieved,
+			Keep: d.World.Keep, Classify: d.Classify, Holds: holds(d.Rules[b.Rule].Age, r.Policy.Schedule), Round: b.Round, Unrelieved: b.Unrelieved,
 		}
 		for _, v := range b.Victims {
 			k.Victim = v

@@ -165,6 +165,23 @@ type worldRule struct {
 	name, query, action string
 	grace, cooldown     time.Duration
 	maxKills            int
+	opens               time.Time     // on the clock of UTC, each day; zero: no schedule
+	open                time.Duration // whole minutes
+}
+
+// schedule is the rule's schedule in the policy file.
+func (r worldRule) schedule() string {
+	if r.opens.IsZero() {
+		return ""
+	}
+	clock := func(t time.Time) string { return t.UTC().Format("15:04") }
+	return fmt.Sprintf(", schedule: {time_zone: UTC, windows: [{from: '%s', to: '%s'}]}", clock(r.opens), clock(r.opens.Add(r.open)))
+}
+
+// mayKill reports whether a time is in the rule's schedule.
+func (r worldRule) mayKill(at time.Time) bool {
+	const day = 24 * time.Hour
+	return r.opens.IsZero() || (at.Round(0).Sub(r.opens.Round(0))%day+day)%day < r.open
 }
 
 type worldPolicy struct {
@@ -186,8 +203,8 @@ func (p worldPolicy) text() string {
 	fmt.Fprintf(&b, "keep: [%s]\n", strings.Join(keep, ", "))
 	fmt.Fprintf(&b, "protect: {names: [%s], images: [%s]}\nrules:\n", strings.Join(p.protect, ", "), strings.Join(p.images, ", "))
 	for _, r := range p.rules {
-		fmt.Fprintf(&b, "  - {name: %s, query: '(%s > 50) unless on (id) estiba_container_info{container_label_keep!=\"\"}', action: %s, grace: %s, cooldown: %s, max_kills: %d, relief: {stop_after: 0}}\n",
-			r.name, r.query, r.action, r.grace, r.cooldown, r.maxKills)
+		fmt.Fprintf(&b, "  - {name: %s, query: '(%s > 50) unless on (id) estiba_container_info{container_label_keep!=\"\"}', action: %s, grace: %s, cooldown: %s, max_kills: %d, relief: {stop_after: 0}%s}\n",
+			r.name, r.query, r.action, r.grace, r.cooldown, r.maxKills, r.schedule())
 	}
 	return b.String()
 }
@@ -238,6 +255,7 @@ type world struct {
 	strictest   int
 	steppedAt   time.Time // when the wall clock was set last
 	steppedBack time.Time // and set back
+	slightly    bool      // by a second
 	lifeBegan   time.Time // of the manager
 	generation  int
 
@@ -400,6 +418,11 @@ func (w *world) randomPolicy() worldPolicy {
 			action: pick(r, "remove", "remove", "stop", "kill", "pause"), grace: pick(r, 0, 2*time.Second, worldGrace, 25*time.Second),
 			cooldown: pick(r, 0, 0, 30*time.Second), maxKills: 1 + r.IntN(3),
 		})
+		if r.IntN(3) == 0 {
+			rule := &p.rules[len(p.rules)-1]
+			rule.opens = w.now().Round(0).Truncate(time.Minute).Add(time.Duration(r.IntN(4)-2) * time.Minute)
+			rule.open = time.Duration(1+r.IntN(4)) * time.Minute
+		}
 	}
 	return p
 }
@@ -634,6 +657,7 @@ func (w *world) event() {
 		w.mu.Lock()
 		w.stepped.Add(int64(by))
 		w.steppedAt = w.now()
+		w.slightly = by.Abs() <= time.Second // not taken for a step
 		if by < 0 {
 			w.steppedBack = w.steppedAt
 		}
@@ -844,6 +868,9 @@ func (w *world) judge(a *simAct, c *simContainer) {
 		say(slices.Contains(p.protect, c.Name), "protected by name")
 		say(len(p.images) > 0 && strings.HasPrefix(c.Image, "postgres"), "protected by image")
 		say(p.scope == "managed" && c.Labels["estiba.managed"] != "true", "out of scope")
+		if rule != nil {
+			w.judgeSchedule(rule, a, say)
+		}
 		say(rule != nil && rule.action != "remove" && rule.action != a.what, "the policy says %v", rule)
 	}
 	say(c.Labels[kubernetesLabel] != "", "Kubernetes runs it")
@@ -894,6 +921,23 @@ func (w *world) judge(a *simAct, c *simContainer) {
 		}
 		say(left < keep && a.called.Sub(disturbed) > worldLook, "%d of %s %s would be left, %d promised", left, by, c.group(by), keep)
 	}
+}
+
+// judgeSchedule checks that a kill begins in the schedule of its rule, by a clock that
+// was not set a short time ago. The call itself may be delayed.
+func (w *world) judgeSchedule(rule *worldRule, a *simAct, say func(bad bool, format string, args ...any)) {
+	if rule.opens.IsZero() {
+		return
+	}
+	w.mu.Lock()
+	stepped, seen := !w.steppedAt.IsZero(), w.lifeBegan.Before(w.steppedAt) && !w.slightly
+	since := a.called.Sub(w.steppedAt)
+	w.mu.Unlock()
+	if !stepped || since > worldLook {
+		say(!rule.mayKill(a.called) && !rule.mayKill(a.called.Add(-time.Second)), "outside of the schedule: at %s, %s from %s",
+			a.called.UTC().Format(time.TimeOnly), rule.open, rule.opens.UTC().Format(time.TimeOnly))
+	}
+	say(stepped && seen && since > worldLook && since < 4*time.Minute, "the clock was set %s ago", since)
 }
 
 // lastWord is the last tick's result and its reason for a container.
@@ -1050,7 +1094,10 @@ func (w *world) calmEnd() {
 	w.dns = "ok"
 	w.mu.Unlock()
 	policy := w.policy
-	policy.mode = "live"
+	policy.mode, policy.rules = "live", slices.Clone(policy.rules)
+	for i := range policy.rules {
+		policy.rules[i].opens = time.Time{}
+	}
 	w.reload(policy)
 	time.Sleep(15 * time.Minute)
 	e.mu.Lock()

@@ -42,8 +42,32 @@ type RuleState struct {
 	Action string      `json:"action"`
 	Error  string      `json:"error,omitempty"` // why the query result was unusable
 	// VetoError is why the vetoes are unknown.
-	VetoError string      `json:"veto_error,omitempty"`
-	Relief    ReliefState `json:"relief"`
+	VetoError string         `json:"veto_error,omitempty"`
+	Relief    ReliefState    `json:"relief"`
+	Schedule  *ScheduleState `json:"schedule,omitempty"` // nil without a schedule
+}
+
+// ScheduleState is the state of a rule's schedule.
+type ScheduleState struct {
+	TimeZone string     `json:"time_zone"`
+	Open     bool       `json:"open"`
+	OpensAt  *time.Time `json:"opens_at,omitempty"`  // in the time zone; nil if it is open or unknown
+	ClockSet bool       `json:"clock_set,omitempty"` // a short time ago, so the rule kills nothing
+}
+
+// Text describes the schedule; "" if the rule may kill.
+func (s *ScheduleState) Text() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.ClockSet:
+		return "the clock was set a short time ago"
+	case s.Open:
+		return ""
+	case s.OpensAt == nil:
+		return "outside its schedule"
+	}
+	return "outside its schedule until " + s.OpensAt.Format(policy.ScheduleTime) + " (" + s.TimeZone + ")"
 }
 
 // ReliefState is the state of a rule's relief.
@@ -74,7 +98,7 @@ func NewTick(p *gather.Policy, d gather.Decision) Tick {
 		about := d.Rules[i]
 		t.Rules = append(t.Rules, RuleState{
 			Name: r.Config.Name, Query: r.Queries.Query.String(), Action: string(r.Config.Action), Mode: r.Policy.Mode,
-			Error: text(about.Err), VetoError: text(about.VetoErr),
+			Error: text(about.Err), VetoError: text(about.VetoErr), Schedule: scheduleState(r, d.World),
 			Relief: reliefState(r, d.World.Answers[i], memory.ReliefState[r.Config.Name], about.ReliefErr),
 		})
 	}
@@ -87,6 +111,19 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// scheduleState describes the schedule of a rule; nil if it has none.
+func scheduleState(r gather.Rule, w policy.World) *ScheduleState {
+	schedule := r.Policy.Schedule
+	if schedule == nil {
+		return nil
+	}
+	s := &ScheduleState{TimeZone: r.Config.Schedule.TimeZone, Open: schedule.Open(w.Now), ClockSet: w.ClockSet}
+	if opens, ok := schedule.Opens(w.Now); ok && !s.Open {
+		s.OpensAt = &opens
+	}
+	return s
 }
 
 // reliefState describes the relief state of a rule.
