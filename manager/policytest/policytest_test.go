@@ -124,6 +124,14 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// A schedule is followed in the past as it is live.
+func TestScheduleInThePast(t *testing.T) {
+	var out bytes.Buffer
+	if err := testPolicies(context.Background(), []string{"testdata/nights.test.yml"}, testutil.Tool(t, "prometheus"), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+}
+
 // A label that no container of the history has may be one that the exporter did not
 // publish: each container may be the last with it.
 func TestKeepByLabelOutsideTheHistory(t *testing.T) {

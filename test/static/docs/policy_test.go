@@ -39,7 +39,7 @@ var (
 // TestPolicyKeys gets the parser's keys out of its errors about unknown ones, and
 // compares them with the rows, in both directions.
 func TestPolicyKeys(t *testing.T) {
-	_, err := config.Parse([]byte("none: 0\nprotect: {none: 0}\nkeep: [{none: 0}]\nrules: [{none: 0, relief: {none: 0}}]\n"))
+	_, err := config.Parse([]byte("none: 0\nprotect: {none: 0}\nkeep: [{none: 0}]\nrules: [{none: 0, relief: {none: 0}, schedule: {none: 0, windows: [{none: 0}]}}]\n"))
 	var problems config.Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("the parser accepts unknown keys: %v", err)
@@ -56,7 +56,10 @@ func TestPolicyKeys(t *testing.T) {
 		}
 	}
 	// These only contain others, or are described with what contains them.
-	for _, inner := range []string{"rules", "protect"} {
+	for _, inner := range []string{
+		"rules", "protect", "rules[].schedule.time_zone", "rules[].schedule.windows",
+		"rules[].schedule.windows[].days", "rules[].schedule.windows[].from", "rules[].schedule.windows[].to",
+	} {
 		if !known[inner] {
 			t.Errorf("the parser does not know %s", inner)
 		}
