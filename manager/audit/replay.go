@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // maxLine limits the length of a line. Longer ones are skipped.
@@ -29,8 +30,10 @@ func (l *Log) replay(limit int) error {
 		}
 	}
 	done := map[string]bool{} // kill ids whose outcome was read
+	var lost unreadLines
 	for _, path := range files[start:] {
-		err := scan(path, func(rec Record, ok bool) {
+		err := scanLines(path, func(line []byte, _ int64) error {
+			rec, ok := parse(line)
 			_, open := l.past.open[rec.KillID]
 			switch {
 			case !ok:
@@ -44,10 +47,15 @@ func (l *Log) replay(limit int) error {
 				done[rec.KillID] = true
 				l.recent = last(append(l.recent, rec), limit)
 			}
+			l.past.Unread = later(l.past.Unread, lost.until(line, rec, ok)) // a checkpoint replaces it
+			return nil
 		})
 		if err != nil {
 			return err
 		}
+	}
+	if lost.open {
+		l.past.Unread = later(l.past.Unread, l.clock())
 	}
 	// A checkpoint has no outcomes: the earlier ones are in older files.
 	for i := start - 1; i >= 0 && len(l.recent) < limit; i-- {
@@ -67,6 +75,39 @@ func (l *Log) replay(limit int) error {
 		l.recent = last(append(older, l.recent...), limit)
 	}
 	return l.settleOpen(files)
+}
+
+// unreadLines finds out from when the records are at most that cannot be read: records
+// are in the order of time, so one is not younger than the next that can be read, nor, if
+// the clock was set back, than the latest before it.
+type unreadLines struct {
+	open   bool // since the last record that could be read
+	latest time.Time
+}
+
+// until takes the next line. It returns the latest time of the records before it that
+// could not be read; zero if there are none, or if a checkpoint has their sum.
+func (u *unreadLines) until(line []byte, rec Record, ok bool) time.Time {
+	if !ok {
+		u.open = u.open || !incomplete(line)
+		return time.Time{}
+	}
+	u.latest = later(u.latest, rec.Time)
+	was := u.open
+	u.open = false
+	if !was || rec.Phase == Checkpoint {
+		return time.Time{}
+	}
+	return u.latest
+}
+
+// incomplete reports whether a line is the beginning of a record. Its end was never on
+// disk: an incomplete intent was never carried out, and the intent of an incomplete
+// outcome is open.
+func incomplete(line []byte) bool {
+	var syntax *json.SyntaxError
+	err := json.Unmarshal(line, new(Record))
+	return line[0] == '{' && errors.As(err, &syntax) && syntax.Offset == int64(len(line)) && err.Error() == "unexpected end of JSON input"
 }
 
 // settleOpen looks for outcomes of open intents before the checkpoint that has them
@@ -167,7 +208,7 @@ func scanLines(path string, each func(line []byte, end int64) error) error {
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 {
 			if len(text) > maxLine {
-				text = text[:1] // counted as an invalid line
+				text = []byte("too long") // counted as an invalid line
 			}
 			if err := each(text, end); err != nil {
 				return err

@@ -286,7 +286,8 @@ func FuzzReplay(f *testing.F) {
 				}
 			}))
 		}
-		l := open(t, path, Options{Recent: 3})
+		now := func() time.Time { return noon }
+		l := open(t, path, Options{Recent: 3, Now: now})
 		for _, rec := range l.Unfinished() {
 			if outcomes[rec.KillID] {
 				t.Errorf("kill %q is unfinished and has an outcome", rec.KillID)
@@ -297,7 +298,7 @@ func FuzzReplay(f *testing.F) {
 		must(t, l.Veto(Record{KillID: "v"}))
 		want, unfinished := l.State(), ids(l.Unfinished())
 		must(t, l.Close())
-		l = open(t, path, Options{Recent: 3})
+		l = open(t, path, Options{Recent: 3, Now: now})
 		same(t, l.State(), want)
 		if got := ids(l.Unfinished()); got != unfinished {
 			t.Errorf("unfinished = %s, before %s", got, unfinished)

@@ -20,6 +20,19 @@ type State struct {
 	Signalled map[string]time.Time
 	// DryRun are the lives that dry runs would have ended, with their StartedAt.
 	DryRun map[policy.Candidate]time.Time
+	// Kills are the kills, dry runs too, in the hour before the last record, in the order
+	// of the records. Read-only.
+	Kills []PastKill
+	// Unread is the latest possible time of kills that are missing in Kills; zero: none
+	// is.
+	Unread time.Time
+}
+
+// PastKill is a kill that was carried out, or may have been.
+type PastKill struct {
+	Rule string      `json:"rule"`
+	Mode policy.Mode `json:"mode"`
+	At   time.Time   `json:"ts"` // of its outcome
 }
 
 // RuleState is the state of one rule.
@@ -35,6 +48,7 @@ func emptyState() State {
 
 func (s State) clone() State {
 	s.Rules, s.Signalled, s.DryRun = maps.Clone(s.Rules), maps.Clone(s.Signalled), maps.Clone(s.DryRun)
+	s.Kills = slices.Clip(s.Kills) // the copy appends to a list of its own
 	return s
 }
 
@@ -55,6 +69,9 @@ func (s *State) apply(rec Record) {
 		}
 		if acted(rec) {
 			s.acts(rec)
+		}
+		if acted(rec) || rec.Acted {
+			s.count(rec)
 		}
 		s.signal(rec)
 	}
@@ -80,6 +97,21 @@ func (s *State) acts(rec Record) {
 	if rec.Mode == policy.Live && rec.Outcome != OutcomeDryRun {
 		s.LastLiveKill = later(s.LastLiveKill, rec.Time)
 	}
+}
+
+// count adds a kill to those of the hour. One of a dry run of the whole manager is none
+// of a live rule's.
+func (s *State) count(rec Record) {
+	mode := rec.Mode
+	if rec.Outcome == OutcomeDryRun {
+		mode = policy.DryRun
+	}
+	s.Kills = append(s.Kills, PastKill{Rule: rec.Rule, Mode: mode, At: rec.Time.Round(0)})
+	old := 0
+	for old < len(s.Kills) && rec.Time.Sub(s.Kills[old].At) >= policy.Hour {
+		old++
+	}
+	s.Kills = s.Kills[old:]
 }
 
 // signal keeps the lives that may end at any time. A kill without effect says nothing
@@ -136,6 +168,9 @@ func (h *history) apply(rec Record) {
 	switch rec.Phase {
 	case Checkpoint:
 		*h = rec.State.history()
+		if rec.State.Kills == nil {
+			h.Unread = later(h.Unread, rec.Time)
+		}
 	case Intent:
 		h.open[rec.KillID] = rec
 		if r := h.Rules[rec.Rule]; rec.Mode == policy.Live && r.Unrelieved != rec.Unrelieved+1 {
@@ -208,6 +243,9 @@ type checkpoint struct {
 	DryRun       []dryRun             `json:"dry_run,omitempty"`
 	Open         []Record             `json:"open,omitempty"`
 	Before       map[string]int       `json:"kills_without_relief_before_open,omitempty"`
+	// Kills are those of the last hour. nil: the record is of a version without them.
+	Kills  []PastKill `json:"kills"`
+	Unread time.Time  `json:"unread,omitzero"`
 }
 
 type dryRun struct {
@@ -218,6 +256,7 @@ type dryRun struct {
 
 func (h history) checkpoint() *checkpoint {
 	c := &checkpoint{Rules: h.Rules, LastLiveKill: h.LastLiveKill, Signalled: h.Signalled, Open: h.unfinished(), Before: h.before}
+	c.Kills, c.Unread = append([]PastKill{}, h.Kills...), h.Unread
 	for k, at := range h.DryRun {
 		c.DryRun = append(c.DryRun, dryRun{Rule: k.Rule, Container: k.ID, StartedAt: at})
 	}
@@ -233,6 +272,7 @@ func (c *checkpoint) history() history {
 	maps.Copy(h.Signalled, c.Signalled)
 	maps.Copy(h.before, c.Before)
 	h.LastLiveKill = c.LastLiveKill
+	h.Kills, h.Unread = c.Kills, c.Unread
 	for _, d := range c.DryRun {
 		h.DryRun[policy.Candidate{Rule: d.Rule, ID: d.Container}] = d.StartedAt
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -143,6 +144,9 @@ func printPlan(w io.Writer, d status.Decisions) {
 	}
 	fmt.Fprintf(w, "data age %s; %s, %d of %d containers in scope, budget left %d\n\n",
 		age, planned(fmt.Sprintf("%d would be killed", d.KillsPlanned)), d.InScope, len(d.Containers), d.BudgetLeft)
+	if slices.ContainsFunc(d.Rules, func(r status.RuleState) bool { return r.MaxPerHour > 0 }) {
+		fmt.Fprintf(w, "max_kills_per_hour: earlier kills are not counted here\n\n")
+	}
 	unit := unitsOf(d.Rules)
 	rows := [][]string{{"DECISION", "REASON", "RULE", "VALUE", "FROM THRESHOLD", "KIND", "CLASS", "ID", "NAME", "PROTECTED BY"}}
 	for _, r := range d.Containers {

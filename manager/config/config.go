@@ -46,6 +46,7 @@ type Config struct {
 	Interval        time.Duration // from the start of one tick to the next
 	MaxSampleAge    time.Duration // older data kill nothing
 	MaxKillsPerTick int           // over all rules
+	MaxKillsPerHour int           // over all rules, in each hour; 0 is no limit
 	Scope           Scope
 	Keep            []Keep
 	Protect         Protect
@@ -70,7 +71,9 @@ type Rule struct {
 	Grace    time.Duration // between SIGTERM and SIGKILL (stop, remove)
 	Cooldown time.Duration // after a kill of this rule
 	MaxKills int           // per tick
-	DryRun   bool
+	// MaxKillsPerHour is in each hour; 0 is no limit.
+	MaxKillsPerHour int
+	DryRun          bool
 	// RemoveVolumes: remove deletes the container's anonymous volumes as well.
 	RemoveVolumes bool
 	Schedule      *Schedule // nil is always

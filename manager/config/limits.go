@@ -19,6 +19,7 @@ const (
 	maxCooldown    = 30 * day
 	maxResumeAfter = 30 * day
 	maxKills       = 1000
+	maxPerHour     = 100_000
 	maxKeep        = 10_000
 	maxKeeps       = 20
 	maxWindows     = 100

@@ -47,6 +47,7 @@ func (r *reader) config(n *yaml.Node) *Config {
 		"interval":           func(n *yaml.Node, p string) { r.duration(n, p, time.Second, maxInterval, &c.Interval) },
 		"max_sample_age":     func(n *yaml.Node, p string) { r.sampleAge(n, p, &c.MaxSampleAge) },
 		"max_kills_per_tick": func(n *yaml.Node, p string) { r.count(n, p, 1, maxKills, &c.MaxKillsPerTick) },
+		"max_kills_per_hour": func(n *yaml.Node, p string) { r.count(n, p, 1, maxPerHour, &c.MaxKillsPerHour) },
 		"scope":              func(n *yaml.Node, p string) { word(r, n, p, &c.Scope, ScopeManaged, ScopeAll) },
 		"keep":               func(n *yaml.Node, p string) { c.Keep = r.keeps(n, p) },
 		"protect":            func(n *yaml.Node, p string) { c.Protect = r.protect(n, p) },
@@ -120,7 +121,7 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 		Grace: DefaultGrace, MaxKills: c.MaxKillsPerTick,
 		Relief: Relief{By: DefaultReliefBy, StopAfter: DefaultStopAfter, ResumeAfter: DefaultResumeAfter},
 	}
-	var relief, volumes *yaml.Node
+	var relief, volumes, perTick *yaml.Node
 	r.mapping(n, path, []string{"name", "query", "action"}, map[string]func(*yaml.Node, string){
 		"name": func(n *yaml.Node, p string) {
 			if r.text(n, p, &rule.Name); rule.Name != "" && !ruleName.MatchString(rule.Name) {
@@ -151,9 +152,16 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 		"grace":          func(n *yaml.Node, p string) { r.duration(n, p, 0, maxGrace, &rule.Grace) },
 		"cooldown":       func(n *yaml.Node, p string) { r.duration(n, p, 0, maxCooldown, &rule.Cooldown) },
 		"max_kills": func(n *yaml.Node, p string) {
+			perTick = n
 			r.count(n, p, 1, maxKills, &rule.MaxKills)
 			if rule.MaxKills > c.MaxKillsPerTick {
 				r.fail(n, p, "%d is more than max_kills_per_tick %d", rule.MaxKills, c.MaxKillsPerTick)
+			}
+		},
+		"max_kills_per_hour": func(n *yaml.Node, p string) {
+			r.count(n, p, 1, maxPerHour, &rule.MaxKillsPerHour)
+			if c.MaxKillsPerHour > 0 && rule.MaxKillsPerHour > c.MaxKillsPerHour {
+				r.fail(n, p, "%d is more than max_kills_per_hour %d of all rules", rule.MaxKillsPerHour, c.MaxKillsPerHour)
 			}
 		},
 		"dry_run":  func(n *yaml.Node, p string) { r.flag(n, p, &rule.DryRun) },
@@ -162,6 +170,9 @@ func (r *reader) rule(n *yaml.Node, path string, c *Config) Rule {
 	})
 	if volumes != nil && rule.Action != "" && rule.Action != ActionRemove {
 		r.fail(volumes, join(path, "remove_volumes"), "needs action: remove")
+	}
+	if perTick != nil && rule.MaxKillsPerHour > 0 && rule.MaxKills > rule.MaxKillsPerHour {
+		r.fail(perTick, join(path, "max_kills"), "%d in one tick is more than max_kills_per_hour %d", rule.MaxKills, rule.MaxKillsPerHour)
 	}
 	// Compared with the cooldown, so it is read last.
 	if relief != nil {

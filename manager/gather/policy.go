@@ -41,8 +41,9 @@ func Load(c *config.Config, client *promql.Client, dryRun bool) (*Policy, error)
 			queries.Relief = &value
 		}
 		p.Rules = append(p.Rules, Rule{Config: r, Queries: queries, Policy: policy.Rule{
-			Name: r.Name, For: r.For, Announce: r.Announce, Cooldown: r.Cooldown, MaxKills: r.MaxKills, Action: string(r.Action),
-			Mode: policy.Mode(c.EffectiveMode(r, dryRun)), Schedule: scheduleOf(r.Schedule),
+			Name: r.Name, For: r.For, Announce: r.Announce, Cooldown: r.Cooldown, MaxKills: r.MaxKills, MaxPerHour: r.MaxKillsPerHour,
+			Action: string(r.Action),
+			Mode:   policy.Mode(c.EffectiveMode(r, dryRun)), Schedule: scheduleOf(r.Schedule),
 			Relief: policy.Relief{
 				By: policy.ReliefBy(r.Relief.By), AtLeast: r.Relief.AtLeast, After: r.Relief.After,
 				StopAfter: r.Relief.StopAfter, ResumeAfter: r.Relief.ResumeAfter,
@@ -114,7 +115,7 @@ func (p *Policy) World(
 	w := policy.World{
 		Now: at, Engine: engine, Containers: containers, Answers: answers, Memory: memory,
 		Data:   policy.Data{Fresh: fresh.Fresh, At: fresh.At, Sequence: fresh.Sequence},
-		Budget: c.MaxKillsPerTick,
+		Budget: c.MaxKillsPerTick, MaxPerHour: c.MaxKillsPerHour,
 		MaxGap: max(2*c.Interval, c.MaxSampleAge),
 	}
 	for _, r := range p.Rules {

@@ -101,7 +101,7 @@ func (t *tick) announce(c *candidate, why Reason) {
 	}
 	switch why {
 	case "", NoVetoAnswer, Vetoed, Announced:
-	case SampleOlderThanLastKill, BudgetSpent:
+	case SampleOlderThanLastKill, BudgetSpent, HourlyBudgetSpent:
 		if _, known := t.world.Memory.Announced[t.key(c)]; !known {
 			return
 		}

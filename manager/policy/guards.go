@@ -43,6 +43,8 @@ func guards() []guard {
 		{UnknownGroup, unknownGroup},
 		{LastOfGroup, lastOfGroup},
 		{BudgetSpent, budgetSpent},
+		{KillsUnknown, killsUnknown},
+		{HourlyBudgetSpent, hourlyBudgetSpent},
 		{NoVetoAnswer, noVetoAnswer},
 		{Vetoed, vetoed},
 		{Announced, announced},

@@ -241,6 +241,37 @@ func TestEachGuard(t *testing.T) {
 		}},
 		{BudgetSpent, "the tick's budget is spent", func(w *World) { w.Budget = 0 }},
 		{BudgetSpent, "the rule's budget is spent", func(w *World) { w.Rules[0].MaxKills = 0 }},
+		{KillsUnknown, "part of the audit log cannot be read", func(w *World) {
+			w.Rules[0].MaxPerHour = 5
+			w.Memory.Unread = w.Now.Add(-59 * time.Minute)
+		}},
+		{KillsUnknown, "there is a limit for all rules", func(w *World) {
+			w.MaxPerHour = 5
+			w.Memory.Unread = w.Now
+		}},
+		{HourlyBudgetSpent, "the rule has killed twice in an hour", func(w *World) {
+			w.Rules[0].MaxPerHour = 2
+			w.Memory.Kills = []PastKill{{"r", Live, w.Now.Add(-59 * time.Minute)}, {"other", Live, w.Now}, {"r", Live, w.Now.Add(-2 * time.Minute)}}
+		}},
+		{HourlyBudgetSpent, "all rules have", func(w *World) {
+			w.MaxPerHour = 2
+			w.Memory.Kills = []PastKill{{"other", Live, w.Now.Add(-59 * time.Minute)}, {"r", Live, w.Now.Add(-2 * time.Minute)}}
+		}},
+		{HourlyBudgetSpent, "one kill has ended, one is in flight", func(w *World) {
+			w.Rules[0].MaxPerHour = 2
+			w.Memory = NewMemory()
+			w.Memory.Kills = []PastKill{{"r", Live, w.Now.Add(-2 * time.Minute)}}
+			w.Memory.InFlight[id(7)] = "r"
+		}},
+		{HourlyBudgetSpent, "a kill of this tick is the last one", func(w *World) {
+			w.Keep = nil
+			w.Rules[0].MaxPerHour = 1
+			w.Answers[0].Samples = append(w.Answers[0].Samples, sampleOf(w.Containers[1], 5))
+		}},
+		{HourlyBudgetSpent, "dry runs count for a dry run", func(w *World) {
+			w.Rules[0].MaxPerHour, w.Rules[0].Mode = 1, DryRun
+			w.Memory.Kills = []PastKill{{"r", DryRun, w.Now.Add(-2 * time.Minute)}}
+		}},
 		{NoVetoAnswer, "vetoes unknown", func(w *World) {
 			longAnnounced(w)
 			w.Notices.Known = false

@@ -18,6 +18,12 @@ type Memory struct {
 	ReliefState map[string]ReliefState  // by rule
 	// InFlight are the live kills that have not ended: container id to rule.
 	InFlight map[string]string
+	// Kills are those of the last hour that have ended, dry runs too, oldest first. A slice
+	// that was handed out does not change.
+	Kills []PastKill
+	// Unread is the latest time of kills that may be missing in Kills, since part of the
+	// audit log could not be read; zero: none is missing.
+	Unread time.Time
 	// Passed are the lives of which a kill was refused or failed.
 	Passed map[Candidate]Passed
 
@@ -113,6 +119,7 @@ func (m *Memory) Finish(e End) {
 		if e.Mode == Live {
 			m.liveKill(e.At)
 		}
+		m.Kills = append(m.Kills, PastKill{Rule: e.Rule, Mode: e.Mode, At: e.At})
 	}
 	if e.PassOver {
 		m.Passed[key] = Passed{StartedAt: e.StartedAt, At: e.At}
@@ -230,6 +237,7 @@ func (m *Memory) At(now time.Time) Memory {
 			m.Passed[key] = p
 		}
 	}
+	m.keepHour(now)
 	for rule, s := range m.ReliefState {
 		rounds := append([]Round(nil), s.Rounds...)
 		for i := range rounds {

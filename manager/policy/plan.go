@@ -40,7 +40,8 @@ type Decision struct {
 	Container Container // ID is the sample's if the Engine does not list it
 	Value     float64   // the query's; 0 without a rule
 	Rank      int       // 1 is killed first; 0 without a rule
-	// Wait is what remains of the rule's for, cooldown or announce.
+	// Wait is what remains of the rule's for, cooldown or announce, or until a kill has
+	// left the hour that a limit counts.
 	Wait time.Duration
 	// Detail is for people: with unknown_group and last_of_group the keep rule and its
 	// group, with out_of_schedule when the schedule opens. "" with most reasons.
@@ -146,6 +147,10 @@ func decide(w World, guards []guard) Plan {
 				d.Wait = t.forRemaining(&c)
 			case CoolingDown:
 				d.Wait = t.cooldownRemaining()
+			case KillsUnknown:
+				d.Wait = t.killsUnknownRemaining()
+			case HourlyBudgetSpent:
+				d.Wait = t.hourRemaining()
 			case OutOfSchedule:
 				d.Detail = rule.Schedule.until(w.Now)
 			case UnknownGroup, LastOfGroup:

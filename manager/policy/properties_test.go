@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -117,6 +118,9 @@ func faults(w World, p Plan) []string {
 		say(perRule[v.Rule.Name]+inFlightKills > v.Rule.MaxKills, "more kills than max_kills, with those under way")
 	}
 	say(len(dead) > w.Budget, "more kills than max_kills_per_tick")
+	for _, wrong := range tooManyInAnHour(w, p) {
+		say(true, wrong)
+	}
 	say(p.BudgetLeft != max(0, w.Budget-len(dead)), "a wrong budget")
 	for _, m := range p.Measured {
 		say(math.IsNaN(m.Ratio) || math.IsInf(m.Ratio, 0), "a relief that is no number")
@@ -139,6 +143,36 @@ func faults(w World, p Plan) []string {
 	}
 	for _, c := range w.Containers {
 		say(!said[c.ID], "a container without a decision")
+	}
+	return wrong
+}
+
+// tooManyInAnHour checks the live kills of a plan against the limits per hour.
+func tooManyInAnHour(w World, p Plan) (wrong []string) {
+	hour := map[string]int{} // by rule; "" is all
+	for _, k := range w.Memory.Kills {
+		if k.Mode == Live && w.Now.Sub(k.At) < time.Hour {
+			hour[k.Rule]++
+			hour[""]++
+		}
+	}
+	for _, rule := range w.Memory.InFlight {
+		hour[rule]++
+		hour[""]++
+	}
+	for _, v := range p.Victims {
+		if v.Rule.Mode != Live {
+			continue
+		}
+		hour[v.Rule.Name]++
+		hour[""]++
+		limited := v.Rule.MaxPerHour > 0 || w.MaxPerHour > 0
+		if limited && !w.Memory.Unread.IsZero() && w.Now.Sub(w.Memory.Unread) < time.Hour {
+			wrong = append(wrong, "a kill with kills of the hour that are not known")
+		}
+		if v.Rule.MaxPerHour > 0 && hour[v.Rule.Name] > v.Rule.MaxPerHour || w.MaxPerHour > 0 && hour[""] > w.MaxPerHour {
+			wrong = append(wrong, "more kills than max_kills_per_hour")
+		}
 	}
 	return wrong
 }

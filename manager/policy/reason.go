@@ -33,6 +33,8 @@ const (
 	UnknownGroup            Reason = "unknown_group"               // a keep rule might no longer hold: what it counts by is unknown of the container
 	LastOfGroup             Reason = "last_of_group"               // a keep rule by image, name, compose service or label would no longer hold
 	BudgetSpent             Reason = "budget_spent"                // max_kills or max_kills_per_tick reached
+	KillsUnknown            Reason = "kills_unknown"               // there is a limit per hour, and kills of the last hour may be missing in the audit log
+	HourlyBudgetSpent       Reason = "hourly_budget_spent"         // max_kills_per_hour of the rule or of all reached
 	NoVetoAnswer            Reason = "no_veto_answer"              // the rule announces and Alertmanager did not answer
 	Vetoed                  Reason = "vetoed"                      // a silence in Alertmanager matches the announcement
 	Announced               Reason = "announced"                   // announce has not passed since Alertmanager holds the announcement

@@ -17,6 +17,7 @@ type World struct {
 	Data       Data
 	Keep       []Keep
 	Budget     int // kills in this tick, all rules
+	MaxPerHour int // kills in each hour, all rules; 0 is no limit
 	Rules      []Rule
 	Answers    []Answer // of the rule with the same index
 	// MaxGap is the longest time between two snapshots over which a rule's for and
@@ -85,10 +86,12 @@ type Rule struct {
 	Announce time.Duration // before a kill; 0 is no announcement
 	Cooldown time.Duration
 	MaxKills int // in this tick
-	Mode     Mode
-	Action   string
-	Schedule *Schedule // nil is always
-	Relief   Relief
+	// MaxPerHour is the kills in each hour; 0 is no limit.
+	MaxPerHour int
+	Mode       Mode
+	Action     string
+	Schedule   *Schedule // nil is always
+	Relief     Relief
 }
 
 // Answer is the result of one rule's query. The zero value has no candidates.

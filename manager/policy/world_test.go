@@ -56,6 +56,18 @@ func worlds() *rapid.Generator[World] {
 			},
 			Memory: NewMemory(),
 		}
+		if rapid.IntRange(0, 3).Draw(t, "limited") == 0 {
+			w.MaxPerHour = rapid.IntRange(1, 6).Draw(t, "per hour")
+		}
+		for range rapid.SampledFrom([]int{0, 0, 1, 4}).Draw(t, "past kills") {
+			w.Memory.Kills = append(w.Memory.Kills, PastKill{
+				Rule: rapid.SampledFrom([]string{"r0", "r1"}).Draw(t, "past rule"), Mode: rapid.SampledFrom([]Mode{Live, Live, DryRun}).Draw(t, "past mode"),
+				At: epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "past")) * time.Minute),
+			})
+		}
+		if rapid.IntRange(0, 4).Draw(t, "unread") == 0 {
+			w.Memory.Unread = epoch.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "unread ago")) * time.Minute)
+		}
 		w.ClockSet = rapid.IntRange(0, 4).Draw(t, "clock set") == 0
 		w.Memory.Held = map[Candidate]Hold{}
 		w.Keep = drawKeep(t)
@@ -98,6 +110,9 @@ func worlds() *rapid.Generator[World] {
 				rule.Schedule = &Schedule{Location: time.UTC, Windows: []Window{{
 					Days: everyDay, From: clockOf(rapid.IntRange(11, 13).Draw(t, "from"), 0), To: clockOf(rapid.IntRange(12, 14).Draw(t, "to"), 30),
 				}}}
+			}
+			if rapid.IntRange(0, 3).Draw(t, "rule limited") == 0 {
+				rule.MaxPerHour = rapid.IntRange(1, 6).Draw(t, "rule per hour")
 			}
 			w.Rules = append(w.Rules, rule)
 			for i := range rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "in flight") {

@@ -106,7 +106,7 @@ func newApp(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.audit, err = audit.Open(o.AuditFile, audit.Options{Recent: restored}); err != nil {
+	if a.audit, err = audit.Open(o.AuditFile, audit.Options{Recent: restored, Now: o.Now}); err != nil {
 		return nil, err
 	}
 	eo := enforce.Options{Reader: o.Engine, Vetoes: g, Record: a.audit, Now: o.Now, Done: a.killEnded}
@@ -190,6 +190,7 @@ func (a *App) restore() {
 	for life, at := range known.DryRun {
 		a.memory.DryKilled[life] = at
 	}
+	a.restoreHour(known)
 	for id, at := range known.Signalled {
 		a.enforcer.Signalled(id, at)
 	}
@@ -201,6 +202,19 @@ func (a *App) restore() {
 	}
 	if n := a.audit.Skipped(); n > 0 {
 		level.Warn(a.o.Logger).Log("msg", "skipped invalid lines of the audit file", "file", a.o.AuditFile, "lines", n)
+	}
+}
+
+// restoreHour restores the kills of the last hour, as distances from now: the wall clock
+// may be set later.
+func (a *App) restoreHour(known audit.State) {
+	now := a.o.Now()
+	since := func(at time.Time) time.Time { return now.Add(-max(0, now.Round(0).Sub(at))) }
+	for _, k := range known.Kills {
+		a.memory.Kills = append(a.memory.Kills, policy.PastKill{Rule: k.Rule, Mode: k.Mode, At: since(k.At)})
+	}
+	if !known.Unread.IsZero() {
+		a.memory.Unread = since(known.Unread)
 	}
 }
 

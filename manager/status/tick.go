@@ -2,6 +2,7 @@
 package status
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/estiba/estiba/manager/gather"
@@ -45,6 +46,9 @@ type RuleState struct {
 	VetoError string         `json:"veto_error,omitempty"`
 	Relief    ReliefState    `json:"relief"`
 	Schedule  *ScheduleState `json:"schedule,omitempty"` // nil without a schedule
+	// MaxPerHour is the rule's kills in each hour, by its own limit or that of all rules;
+	// 0 is no limit.
+	MaxPerHour int `json:"max_kills_per_hour,omitempty"`
 }
 
 // ScheduleState is the state of a rule's schedule.
@@ -99,7 +103,8 @@ func NewTick(p *gather.Policy, d gather.Decision) Tick {
 		t.Rules = append(t.Rules, RuleState{
 			Name: r.Config.Name, Query: r.Queries.Query.String(), Action: string(r.Config.Action), Mode: r.Policy.Mode,
 			Error: text(about.Err), VetoError: text(about.VetoErr), Schedule: scheduleState(r, d.World),
-			Relief: reliefState(r, d.World.Answers[i], memory.ReliefState[r.Config.Name], about.ReliefErr),
+			MaxPerHour: cmp.Or(r.Config.MaxKillsPerHour, p.Config.MaxKillsPerHour),
+			Relief:     reliefState(r, d.World.Answers[i], memory.ReliefState[r.Config.Name], about.ReliefErr),
 		})
 	}
 	return t
