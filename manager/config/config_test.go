@@ -131,6 +131,17 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// Without a limit per hour there is none; the default of max_kills is no contradiction.
+func TestMaxKillsPerHour(t *testing.T) {
+	c, err := Load("testdata/valid-per-hour.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.Rules; c.MaxKillsPerHour != 5 || r[0].MaxKillsPerHour != 5 || r[1].MaxKillsPerHour != 0 || r[2].MaxKillsPerHour != 1 || r[2].MaxKills != 20 {
+		t.Errorf("%d, %+v", c.MaxKillsPerHour, r)
+	}
+}
+
 // Volumes are kept by default; an alias has its anchor's value.
 func TestRemoveVolumesAndAliases(t *testing.T) {
 	c, err := Load("testdata/valid-remove-volumes.yml")

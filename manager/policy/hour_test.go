@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,7 +76,11 @@ func TestMemoryKeepsAnHour(t *testing.T) {
 	}
 	m.Finish(End{Rule: "r", Mode: Live, At: epoch}) // refused
 	m.Unread = epoch.Add(time.Hour)
+	earlier := m // of a decision
 	c := m.At(epoch)
+	if !slices.ContainsFunc(earlier.Kills, func(k PastKill) bool { return k.At.Equal(epoch.Add(time.Hour)) }) {
+		t.Errorf("they have changed for an earlier decision: %+v", earlier.Kills)
+	}
 	m.Finish(End{Rule: "later", Mode: Live, At: epoch, Begun: true})
 	m.At(epoch.Add(2 * time.Hour))
 	if len(c.Kills) != 2 || !c.Kills[0].At.Equal(epoch.Add(-time.Minute)) || !c.Kills[1].At.Equal(epoch) || !c.Unread.Equal(epoch) {

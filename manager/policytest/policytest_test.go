@@ -132,6 +132,14 @@ func TestScheduleInThePast(t *testing.T) {
 	}
 }
 
+// Limits per hour count kills in the past as they do live.
+func TestKillsPerHourInThePast(t *testing.T) {
+	var out bytes.Buffer
+	if err := testPolicies(context.Background(), []string{"testdata/hourly.test.yml"}, testutil.Tool(t, "prometheus"), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+}
+
 // A label that no container of the history has may be one that the exporter did not
 // publish: each container may be the last with it.
 func TestKeepByLabelOutsideTheHistory(t *testing.T) {

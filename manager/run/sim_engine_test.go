@@ -58,6 +58,7 @@ type simAct struct {
 	begun    time.Time // accepted by the Engine
 	ended    time.Time // answered, or the life has ended; zero: in flight
 	rule     string    // set by judge
+	whole    bool      // set by judge: not the second part of a removal
 }
 
 func newSimEngine(now func() time.Time) *simEngine {

@@ -164,7 +164,7 @@ func (n *worldTotals) check(t *testing.T) {
 type worldRule struct {
 	name, query, action string
 	grace, cooldown     time.Duration
-	maxKills            int
+	maxKills, perHour   int
 	opens               time.Time     // on the clock of UTC, each day; zero: no schedule
 	open                time.Duration // whole minutes
 }
@@ -176,6 +176,14 @@ func (r worldRule) schedule() string {
 	}
 	clock := func(t time.Time) string { return t.UTC().Format("15:04") }
 	return fmt.Sprintf(", schedule: {time_zone: UTC, windows: [{from: '%s', to: '%s'}]}", clock(r.opens), clock(r.opens.Add(r.open)))
+}
+
+// hourly is the rule's limit per hour in the policy file.
+func (r worldRule) hourly() string {
+	if r.perHour == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", max_kills_per_hour: %d", r.perHour)
 }
 
 // mayKill reports whether a time is in the rule's schedule.
@@ -203,8 +211,8 @@ func (p worldPolicy) text() string {
 	fmt.Fprintf(&b, "keep: [%s]\n", strings.Join(keep, ", "))
 	fmt.Fprintf(&b, "protect: {names: [%s], images: [%s]}\nrules:\n", strings.Join(p.protect, ", "), strings.Join(p.images, ", "))
 	for _, r := range p.rules {
-		fmt.Fprintf(&b, "  - {name: %s, query: '(%s > 50) unless on (id) estiba_container_info{container_label_keep!=\"\"}', action: %s, grace: %s, cooldown: %s, max_kills: %d, relief: {stop_after: 0}%s}\n",
-			r.name, r.query, r.action, r.grace, r.cooldown, r.maxKills, r.schedule())
+		fmt.Fprintf(&b, "  - {name: %s, query: '(%s > 50) unless on (id) estiba_container_info{container_label_keep!=\"\"}', action: %s, grace: %s, cooldown: %s, max_kills: %d, relief: {stop_after: 0}%s%s}\n",
+			r.name, r.query, r.action, r.grace, r.cooldown, r.maxKills, r.schedule(), r.hourly())
 	}
 	return b.String()
 }
@@ -422,6 +430,10 @@ func (w *world) randomPolicy() worldPolicy {
 			rule := &p.rules[len(p.rules)-1]
 			rule.opens = w.now().Round(0).Truncate(time.Minute).Add(time.Duration(r.IntN(4)-2) * time.Minute)
 			rule.open = time.Duration(1+r.IntN(4)) * time.Minute
+		}
+		if r.IntN(3) == 0 {
+			rule := &p.rules[len(p.rules)-1]
+			rule.perHour = rule.maxKills + r.IntN(2)
 		}
 	}
 	return p
@@ -852,6 +864,7 @@ func (w *world) judge(a *simAct, c *simContainer) {
 		return // the second part of a removal that was judged before
 	}
 	w.logf("%s %s by %s", a.what, c.Name, rec.Rule)
+	a.whole = true
 	w.mu.Lock()
 	p, stopped, scraped := w.policy, w.stopped, w.targets[c.ID]
 	settled := !w.reloaded.IsZero() && a.called.After(w.reloaded)
@@ -906,6 +919,18 @@ func (w *world) judge(a *simAct, c *simContainer) {
 		}
 		most := max(rule.maxKills, w.strictest)
 		say(len(others)+1 > most && !w.mistaken(), "%d acts of the rule are not in the data yet, max_kills %d", len(others)+1, rule.maxKills)
+	}
+	if rule != nil && rule.perHour > 0 && settled {
+		n := 1
+		for _, o := range w.engine.acts {
+			if o.whole && o.rule == rec.Rule { // worlds last for minutes
+				n++
+			}
+		}
+		w.mu.Lock()
+		aged := !w.steppedAt.IsZero() && w.lifeBegan.After(w.steppedAt) // by a clock that was set while no manager ran
+		w.mu.Unlock()
+		say(n > rule.perHour && !aged, "%d acts of the rule, max_kills_per_hour %d", n, rule.perHour)
 	}
 	for by, keep := range p.keeps() {
 		if !settled {
@@ -1096,7 +1121,7 @@ func (w *world) calmEnd() {
 	policy := w.policy
 	policy.mode, policy.rules = "live", slices.Clone(policy.rules)
 	for i := range policy.rules {
-		policy.rules[i].opens = time.Time{}
+		policy.rules[i].opens, policy.rules[i].perHour = time.Time{}, 0
 	}
 	w.reload(policy)
 	time.Sleep(15 * time.Minute)

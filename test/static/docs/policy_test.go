@@ -88,8 +88,8 @@ func TestPolicyLimits(t *testing.T) {
 	}
 	limits := map[string]int{}
 	for _, text := range []string{
-		"interval: 200y\nmax_sample_age: 200y\nmax_kills_per_tick: 9999999\nkeep: [{by: kind, min: 9999999}]\n",
-		"rules: [{for: 200y, announce: 200y, grace: 200y, cooldown: 200y, relief: {stop_after: 9999999, resume_after: 200y}}]\n",
+		"interval: 200y\nmax_sample_age: 200y\nmax_kills_per_tick: 9999999\nmax_kills_per_hour: 9999999\nkeep: [{by: kind, min: 9999999}]\n",
+		"rules: [{max_kills_per_hour: 9999999, for: 200y, announce: 200y, grace: 200y, cooldown: 200y, relief: {stop_after: 9999999, resume_after: 200y}}]\n",
 	} {
 		_, err := config.Parse([]byte(text))
 		var problems config.Problems
@@ -115,8 +115,8 @@ func TestPolicyLimits(t *testing.T) {
 			}
 		}
 	}
-	if len(limits) != 10 {
-		t.Errorf("%d bounds are compared, want 10: %v", len(limits), limits)
+	if len(limits) != 12 {
+		t.Errorf("%d bounds are compared, want 12: %v", len(limits), limits)
 	}
 }
 
@@ -159,6 +159,9 @@ func TestPolicyDefaults(t *testing.T) {
 	}
 	if len(c.Protect.Labels) > 0 {
 		want["protect.labels"] = fmt.Sprint(c.Protect.Labels)
+	}
+	if c.MaxKillsPerHour == 0 && rule.MaxKillsPerHour == 0 {
+		want["max_kills_per_hour"], want["rules[].max_kills_per_hour"] = "none", "none"
 	}
 	if rule.MaxKills == c.MaxKillsPerTick {
 		want["rules[].max_kills"] = "max_kills_per_tick"
