@@ -108,7 +108,7 @@ func (s *State) count(rec Record) {
 	}
 	s.Kills = append(s.Kills, PastKill{Rule: rec.Rule, Mode: mode, At: rec.Time.Round(0)})
 	old := 0
-	for old < len(s.Kills) && rec.Time.Sub(s.Kills[old].At) >= policy.Hour {
+	for old < len(s.Kills) && rec.Time.Sub(s.Kills[old].At) >= policy.HourLength {
 		old++
 	}
 	s.Kills = s.Kills[old:]

@@ -96,9 +96,14 @@ func TestKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Keep{
-		{By: KeepByKind, Min: 1}, {By: KeepByImage, Min: 2}, {By: KeepByImage, Match: "nginx", Min: 3}, {By: KeepByName, Match: "web-*", Min: 4},
-		{By: KeepByComposeService, Min: 5}, {By: KeepByComposeService, Match: "*/web", Min: 6},
-		{By: KeepByLabel, Label: "team", Min: 7}, {By: KeepByLabel, Label: "com.example/team", Match: "blue *", Min: 8},
+		{By: KeepByKind, Min: 1},
+		{By: KeepByImage, Min: 2},
+		{By: KeepByImage, Match: "nginx", Min: 3},
+		{By: KeepByName, Match: "web-*", Min: 4},
+		{By: KeepByComposeService, Min: 5},
+		{By: KeepByComposeService, Match: "*/web", Min: 6},
+		{By: KeepByLabel, Label: "team", Min: 7},
+		{By: KeepByLabel, Label: "com.example/team", Match: "blue *", Min: 8},
 	}
 	if !reflect.DeepEqual(c.Keep, want) {
 		t.Errorf("got  %+v\nwant %+v", c.Keep, want)

@@ -34,27 +34,33 @@ func TestGroups(t *testing.T) {
 		want   []policy.Group
 	}{
 		"all": {
-			dockerclient.Container{Name: "web-1", Image: "example/nginx:1.25", Labels: labels}, nil,
+			dockerclient.Container{Name: "web-1", Image: "example/nginx:1.25", Labels: labels},
+			nil,
 			[]policy.Group{unknown, in("example/nginx:1.25"), in("nginx"), in("web-*"), in("shop/web"), in("*/web"), in("blue"), in("b*")},
 		},
 		"none": {
-			dockerclient.Container{Name: "db", Image: "postgres", Labels: map[string]string{"team": ""}}, nil,
+			dockerclient.Container{Name: "db", Image: "postgres", Labels: map[string]string{"team": ""}},
+			nil,
 			[]policy.Group{unknown, in("postgres"), none, none, none, none, none, none},
 		},
 		"a service without a project": {
-			dockerclient.Container{Name: "a-web-1", Image: "x", Labels: map[string]string{container.LabelComposeService: "web"}}, nil,
+			dockerclient.Container{Name: "a-web-1", Image: "x", Labels: map[string]string{container.LabelComposeService: "web"}},
+			nil,
 			[]policy.Group{unknown, in("x"), none, none, in("/web"), in("*/web"), none, none},
 		},
 		"the image's tag has moved": {
-			dockerclient.Container{Name: "db", Image: "sha256:abc"}, map[string]string{id: "nginx:1.24"},
+			dockerclient.Container{Name: "db", Image: "sha256:abc"},
+			map[string]string{id: "nginx:1.24"},
 			[]policy.Group{unknown, in("nginx:1.24"), in("nginx"), none, none, none, none, none},
 		},
 		"image and name unknown": {
-			dockerclient.Container{Image: "sha256:abc"}, nil,
+			dockerclient.Container{Image: "sha256:abc"},
+			nil,
 			[]policy.Group{unknown, unknown, unknown, unknown, none, none, none, none},
 		},
 		"the infra container of a pod": {
-			dockerclient.Container{Name: "web-infra", Image: "nginx", Labels: labels, Infra: true}, nil,
+			dockerclient.Container{Name: "web-infra", Image: "nginx", Labels: labels, Infra: true},
+			nil,
 			[]policy.Group{unknown, none, none, none, none, none, none, none},
 		},
 	} {

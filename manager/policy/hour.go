@@ -12,8 +12,8 @@ type PastKill struct {
 	At   time.Time // its end
 }
 
-// Hour is the length of time in which max_kills_per_hour counts.
-const Hour = time.Hour
+// HourLength is the length of time in which max_kills_per_hour counts.
+const HourLength = time.Hour
 
 // keepHour drops kills that have left the hour. If the clock was set back, those in the
 // future become now.
@@ -34,7 +34,7 @@ func (m *Memory) keepHour(now time.Time) {
 	}
 }
 
-func inHour(at, now time.Time) bool { return now.Sub(at) < Hour }
+func inHour(at, now time.Time) bool { return now.Sub(at) < HourLength }
 
 // limited reports whether kills of the rule are limited per hour.
 func (t *tick) limited() bool { return t.rule.MaxPerHour > 0 || t.world.MaxPerHour > 0 }
@@ -47,42 +47,52 @@ func (t *tick) killsUnknownRemaining() time.Duration {
 	if !t.limited() || t.world.Memory.Unread.IsZero() {
 		return 0
 	}
-	return max(0, Hour-t.world.Now.Sub(t.world.Memory.Unread))
+	return max(0, HourLength-t.world.Now.Sub(t.world.Memory.Unread))
 }
 
 // hourlyBudgetSpent: one more kill would be too many in an hour.
 func hourlyBudgetSpent(t *tick, _ *candidate) bool {
-	return t.rule.MaxPerHour > 0 && len(t.killsOfHour(t.rule.Name))+t.inFlightKills()+t.spentByRule >= t.rule.MaxPerHour ||
-		t.world.MaxPerHour > 0 && len(t.killsOfHour(""))+len(t.world.Memory.InFlight)+t.spent() >= t.world.MaxPerHour
+	if !t.limited() {
+		return false
+	}
+	past := t.pastHour()
+	return t.rule.MaxPerHour > 0 && len(past.rule)+t.inFlightKills()+t.spentByRule >= t.rule.MaxPerHour ||
+		t.world.MaxPerHour > 0 && len(past.all)+len(t.world.Memory.InFlight)+t.spent() >= t.world.MaxPerHour
 }
 
-// killsOfHour are the kills of a rule (of all if "") in the last hour, oldest first.
-// Those of dry runs count for dry runs only.
-func (t *tick) killsOfHour(rule string) (list []PastKill) {
+// hourKills are the ends of kills in the last hour, oldest first.
+type hourKills struct{ rule, all []time.Time }
+
+// pastHour are the kills of the last hour that count for the rule: those of dry runs
+// count for dry runs only. It is cached, since each candidate needs it.
+func (t *tick) pastHour() *hourKills {
+	if t.hour != nil {
+		return t.hour
+	}
+	t.hour = &hourKills{}
 	for _, k := range t.world.Memory.Kills {
-		if inHour(k.At, t.world.Now) && (rule == "" || k.Rule == rule) && (k.Mode == Live || t.rule.Mode == DryRun) {
-			list = append(list, k)
+		if !inHour(k.At, t.world.Now) || k.Mode != Live && t.rule.Mode == Live {
+			continue
+		}
+		t.hour.all = append(t.hour.all, k.At)
+		if k.Rule == t.rule.Name {
+			t.hour.rule = append(t.hour.rule, k.At)
 		}
 	}
-	return list
+	return t.hour
 }
 
 // hourRemaining is the time until the rule may kill again if nothing else kills: until
 // enough kills have left the hour. 0: kills in flight use it up, so it is not known.
 func (t *tick) hourRemaining() (wait time.Duration) {
-	until := func(most int, kills []PastKill, under int) {
-		over := len(kills) + under - most // so many and one have to leave
-		if most == 0 || over < 0 {
-			return
-		}
-		if over >= len(kills) {
-			over = len(kills) - 1
-		}
-		if over >= 0 {
-			wait = max(wait, Hour-t.world.Now.Sub(kills[over].At))
+	until := func(most int, ended []time.Time, others int) {
+		over := min(len(ended)+others-most, len(ended)-1) // so many and one have to leave
+		if most > 0 && over >= 0 {
+			wait = max(wait, HourLength-t.world.Now.Sub(ended[over]))
 		}
 	}
-	until(t.rule.MaxPerHour, t.killsOfHour(t.rule.Name), t.inFlightKills()+t.spentByRule)
-	until(t.world.MaxPerHour, t.killsOfHour(""), len(t.world.Memory.InFlight)+t.spent())
+	past := t.pastHour()
+	until(t.rule.MaxPerHour, past.rule, t.inFlightKills()+t.spentByRule)
+	until(t.world.MaxPerHour, past.all, len(t.world.Memory.InFlight)+t.spent())
 	return wait
 }

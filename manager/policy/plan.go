@@ -74,6 +74,7 @@ type tick struct {
 	answer      Answer      // of the rule
 	reliefState ReliefState // of the rule, with this tick's measurements
 	living      census      // cache of alive
+	hour        *hourKills  // cache of pastHour
 }
 
 // candidate is one sample of a rule's query, joined with the Engine's list.
@@ -105,7 +106,7 @@ func decide(w World, guards []guard) Plan {
 	p := Plan{Rounds: map[string]Round{}}
 	named := map[string]bool{}
 	for i, rule := range w.Rules {
-		t.rule, t.spentByRule, t.living = rule, 0, nil
+		t.rule, t.spentByRule, t.living, t.hour = rule, 0, nil, nil
 		var answer Answer
 		if i < len(w.Answers) {
 			answer = w.Answers[i]
