@@ -205,8 +205,8 @@ func (p worldPolicy) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mode: %s\ninterval: 10s\nmax_sample_age: %s\nscope: %s\n", p.mode, worldMaxAge, p.scope)
 	var keep []string
-	for by, least := range p.keeps() {
-		keep = append(keep, fmt.Sprintf("{by: %s, min: %d}", by, least))
+	for _, by := range slices.Sorted(maps.Keys(p.keeps())) {
+		keep = append(keep, fmt.Sprintf("{by: %s, min: %d}", by, p.keeps()[by]))
 	}
 	fmt.Fprintf(&b, "keep: [%s]\n", strings.Join(keep, ", "))
 	fmt.Fprintf(&b, "protect: {names: [%s], images: [%s]}\nrules:\n", strings.Join(p.protect, ", "), strings.Join(p.images, ", "))
