@@ -430,6 +430,9 @@ func (t *processes) enter(p *process) (changed bool) {
 	if p.kernel != nil {
 		return t.enterSet(p)
 	}
+	if p.Exiting && !p.headless() {
+		return false // it stays where it was
+	}
 	return t.enterFile(p)
 }
 

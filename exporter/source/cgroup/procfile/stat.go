@@ -15,6 +15,7 @@ type Stat struct {
 	Comm    string
 	State   byte
 	Parent  int
+	Exiting bool // has begun to exit: /proc/PID/cgroup says "/" for v1 hierarchies
 	Threads uint64
 	VSZ     uint64 // bytes
 	RSS     uint64 // pages
@@ -74,6 +75,10 @@ func ParseStat(b []byte, comm string) (Stat, error) {
 			}
 			p.State, p.Parent = state, int(v)
 			continue
+		case 9:
+			flags, _ := scan.Uint(word)
+			p.Exiting = flags&exiting != 0
+			continue
 		case 22:
 			v, ok := scan.Uint(word)
 			if !whole || !ok || v > maxTicks {
@@ -97,6 +102,9 @@ func ParseStat(b []byte, comm string) (Stat, error) {
 	}
 	return p, nil
 }
+
+// exiting is PF_EXITING (include/linux/sched.h).
+const exiting = 0x4
 
 // Keep copies the unknown counters from o.
 func (p *Stat) Keep(o *Stat) {
