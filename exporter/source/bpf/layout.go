@@ -101,11 +101,3 @@ func (m member) isPointer() bool {
 	_, ok := btf.UnderlyingType(m.of).(*btf.Pointer)
 	return ok
 }
-
-// elements returns the element type and the length of an array.
-func (m member) elements() (btf.Type, int) {
-	if a, ok := btf.UnderlyingType(m.of).(*btf.Array); ok {
-		return btf.UnderlyingType(a.Type), int(a.Nelems)
-	}
-	return nil, 0
-}

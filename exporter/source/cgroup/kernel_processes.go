@@ -49,6 +49,9 @@ func (s *Source) renew() error {
 func (t *processes) take(pass *Pass, groups *groups) error {
 	t.sequence++
 	t.groups, t.hasIO = groups, pass.HasIO
+	if len(t.sets) > 2*len(pass.Groups) {
+		t.prune()
+	}
 	t.all = t.all[:0]
 	clear(t.between)
 	first := false // PID 1 exists

@@ -269,6 +269,28 @@ func TestKernelNumberReused(t *testing.T) {
 	}
 }
 
+// TestKernelForgets: combinations of cgroups that nobody is in are forgotten.
+func TestKernelForgets(t *testing.T) {
+	n := uint64(0)
+	s, _ := withKernel(t, newTree(t, "v2-systemd", hosttree.Numbered(0)), func(pass *Pass) {
+		for i := range pass.Processes {
+			pass.Processes[i].Set += n
+		}
+		for i := range pass.Groups {
+			pass.Groups[i].Set += n
+		}
+	})
+	groups := 0
+	for range 100 {
+		snapshot(t, s)
+		groups = len(s.groups.bySet)
+		n++
+	}
+	if got := len(s.processes.sets); got > 3*groups {
+		t.Errorf("%d combinations are remembered, %d are in use", got, groups)
+	}
+}
+
 // TestKernelTorn: what is missing from one pass does not lower a counter, nor is it counted
 // again when it is there.
 func TestKernelTorn(t *testing.T) {

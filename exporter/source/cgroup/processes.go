@@ -101,7 +101,10 @@ type processes struct {
 }
 
 func newProcesses(proc string, r *reader, f *faults) *processes {
-	return &processes{proc: proc, reader: r, faults: f, pageKB: uint64(os.Getpagesize() / 1024), byPID: map[int]*process{}, between: map[int]*process{}, sets: map[uint64]set{}}
+	return &processes{
+		proc: proc, reader: r, faults: f, pageKB: uint64(os.Getpagesize() / 1024),
+		byPID: map[int]*process{}, between: map[int]*process{}, sets: map[uint64]set{},
+	}
 }
 
 // path returns the path of a file of a process.
