@@ -169,9 +169,10 @@ func (a *assembler) pressure() {
 	a.here(off)
 }
 
-// controller calls body with R8 = the css of a controller, which the css_set R6 has.
-func (a *assembler) controller(name string, id, below int, body func()) (ok bool) {
-	a.optional(func() {
+// controller calls body with R8 = the css of a controller, which the css_set R6 has. If this
+// kernel lacks what body needs, the controller has no id, and its files are read.
+func (a *assembler) controller(name string, id, below int, body func()) bool {
+	return a.optional(func() {
 		which, err := a.value("cgroup_subsys_id", name+"_cgrp_id")
 		if err != nil {
 			a.err = err
@@ -183,11 +184,10 @@ func (a *assembler) controller(name string, id, below int, body func()) (ok bool
 		a.pointer(asm.R9, asm.R8, a.at("cgroup_subsys_state", "cgroup").offset)
 		a.identify(asm.R9, id, below)
 		if body != nil {
-			ok = a.optional(body)
+			body()
 		}
 		a.here(none)
 	})
-	return ok
 }
 
 // cpu adds the numbers of the CPU controller; R8 is its task_group.
