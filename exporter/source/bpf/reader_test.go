@@ -214,6 +214,10 @@ func TestParts(t *testing.T) {
 	if !a.optional(func() { a.pointer(asm.R8, asm.R6, a.at("task_struct", "signal").offset) }) || len(a.ins) == 0 || a.ins[0].Symbol() != before {
 		t.Errorf("not kept: %v", a.ins)
 	}
+	was := len(a.ins)
+	if a.controller("cpu", cpuID, -1, func() { a.at("task_group", "no_such_member") }) || len(a.ins) != was {
+		t.Error("a controller without its numbers is kept")
+	}
 	if a.number(asm.R1, asm.R8, "no_such_struct", "x"); !errors.Is(a.err, errNoMember) {
 		t.Errorf("got %v, want %v", a.err, errNoMember)
 	}
