@@ -1,6 +1,8 @@
 package bpf
 
 import (
+	"encoding/binary"
+
 	"github.com/cilium/ebpf/asm"
 )
 
@@ -53,8 +55,8 @@ func ioMembers() [numIO]string {
 
 // Flags of a record.
 const (
-	// flagIncomplete: a process has more threads than maxThreads, or its list of
-	// threads could not be read.
+	// flagIncomplete: a process has more threads than maxThreads, is named like a shim, or
+	// its list of threads could not be read: the sums lack threads.
 	flagIncomplete = 1 << iota
 	// flagTorn: threads exited, or a cgroup's numbers were flushed, while they were
 	// read.
@@ -68,9 +70,9 @@ const maxThreads = 256
 
 // tasks writes the program that an iterator runs once for each thread of the host
 // (bpf_iter__task, kernel/bpf/task_iter.c). It writes a record for each process, and one
-// for the cgroups of each css_set.
+// for the cgroups of each css_set whose first task is a main thread.
 func (a *assembler) tasks(features features) {
-	end, record, groups := a.label(), a.label(), a.label()
+	end, record := a.label(), a.label()
 
 	// R6 is the task, R7 the seq_file.
 	a.emit(asm.LoadMem(asm.R6, asm.R1, 8, asm.DWord), asm.JEq.Imm(asm.R6, 0, end))
@@ -89,15 +91,14 @@ func (a *assembler) tasks(features features) {
 	a.emit(asm.Mov.Imm(asm.R9, kindThread))
 	a.follow(asm.R1, asm.R6, "task_struct", "group_leader")
 	a.follow(asm.R1, asm.R1, "task_struct", "exit_state")
-	a.emit(asm.JEq.Imm(asm.R1, 0, groups))
+	a.emit(asm.JEq.Imm(asm.R1, 0, end)) // the usual case
 	a.follow(asm.R1, asm.R6, "task_struct", "exit_state")
-	a.emit(asm.JNE.Imm(asm.R1, 0, groups))
+	a.emit(asm.JNE.Imm(asm.R1, 0, end))
 
 	a.here(record)
 	a.process(features)
 	a.write(processSize)
 
-	a.here(groups)
 	if features.groups {
 		a.groups(features, end)
 	}
@@ -132,9 +133,20 @@ func (a *assembler) process(features features) {
 	copies(processThreads, asm.R8, "signal_struct", "nr_threads")
 	copies(processChildrenUser, asm.R8, "signal_struct", "cutime")
 	copies(processChildrenSystem, asm.R8, "signal_struct", "cstime")
+	all, named := a.label(), a.label()
+	a.get(asm.R1, stackRecord+processName)
+	a.emit(asm.LoadImm(asm.R2, int64(binary.NativeEndian.Uint64([]byte(shimName))), asm.DWord), asm.JNE.Reg(asm.R1, asm.R2, all))
+	a.set(processFlags, flagIncomplete)
+	a.emit(asm.Ja.Label(named))
+	a.here(all)
 	a.threads()
+	a.here(named)
 	a.memory(features)
 }
+
+// shimName is how the name of every containerd shim begins. Shims have a dozen threads each
+// and are in no container. One that is, by its name only, is read from its files.
+const shimName = "containe"
 
 // threads sums what each thread has, and what exited ones have left in signal_struct.
 // These are read first: a thread that exits meanwhile is missing, not counted twice.

@@ -64,6 +64,7 @@ func (s *Source) tallyOnce(c *container, clock clock, anew bool) (complete, ende
 			identity: p.identity, arrived: c.arrived(p, s.processes.sequence), parent: p.Parent,
 			began: clock.own(p.start * tickNS), unknown: unknownOf(p),
 		}
+		s.processes.complement(p)
 		e.tally[minorFaults], e.tally[majorFaults] = p.Minor, p.Major
 		e.tally[userTime], e.tally[systemTime] = p.times()
 		switch io, err := s.processIO(p); {

@@ -29,7 +29,7 @@ type KernelProcess struct {
 	Name        [16]byte // ends with a NUL
 	Start       uint64   // ns, boot clock
 	Exit        uint32   // task_struct.exit_state; 0: its main thread lives
-	Incomplete  bool     // the sums over its threads lack some
+	Incomplete  bool     // the sums over its threads lack some: its files are to be read
 	Set         uint64   // its combination of cgroups, see KernelGroup
 	Network     uint32   // inode of its network namespace; 0: unknown
 	Threads     uint64

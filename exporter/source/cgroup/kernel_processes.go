@@ -69,9 +69,6 @@ func (t *processes) take(pass *Pass, groups *groups) error {
 		}
 		p.seen = t.sequence
 		p.take(k, t.pageKB)
-		if p.kernel.incomplete {
-			t.complement(p)
-		}
 		t.all = append(t.all, p)
 	}
 	if !first { // a security module can hide it from programs
@@ -140,9 +137,12 @@ func (k *kernelProcess) enterNetwork(id uint32) {
 	}
 }
 
-// complement reads the counters of a process with too many threads for one pass from its
-// files.
+// complement reads the counters of a process from its files, if a pass has not summed its
+// threads.
 func (t *processes) complement(p *process) {
+	if p.kernel == nil || !p.kernel.incomplete {
+		return
+	}
 	b, err := t.reader.read(t.path(p.pid, "stat"))
 	if err != nil {
 		return // it keeps its last ones

@@ -352,6 +352,38 @@ func TestKernelRecycled(t *testing.T) {
 	}
 }
 
+// TestKernelIncomplete: a process whose threads a pass has not summed has the counters of its
+// files.
+func TestKernelIncomplete(t *testing.T) {
+	c := hosttree.Numbered(0)
+	tr := newTree(t, "rootless-no-cgroups", c)
+	var incomplete func(*Pass)
+	numbers := func() [source.NumFields]uint64 {
+		k := &treeKernel{t: t, tree: tr, change: incomplete}
+		s := onTree(t, tr, func(config *Config) { config.Owner, config.Kernel = hosttree.Layouts()["rootless-no-cgroups"].ShimUID, k })
+		var all [source.NumFields]uint64
+		snap := snapshot(t, s)
+		for f := range all {
+			all[f], _ = snap.Containers[0].Get(source.Field(f))
+		}
+		return all
+	}
+	want := numbers()
+	incomplete = func(pass *Pass) {
+		for i := range pass.Processes {
+			p := &pass.Processes[i]
+			p.Incomplete, p.User, p.System, p.Runtime, p.Minor, p.Major = true, 0, 0, 0, 0, 0
+			p.IO = [procfile.NumIO]uint64{}
+		}
+	}
+	got := numbers()
+	for f := range got {
+		if got[f] != want[f] {
+			t.Errorf("%s is %d, want %d", source.Field(f).Info().Key, got[f], want[f])
+		}
+	}
+}
+
 // TestKernelReaped: a child that its parent reaped between the visits of both is counted
 // once, in its parent.
 func TestKernelReaped(t *testing.T) {
