@@ -37,10 +37,11 @@ const (
 	stackA       = -96
 	stackB       = -104
 	stackC       = -112
-	stackRecord  = stackC - maxRecord
+	stackRoot    = -120 // of the v2 hierarchy
+	stackRecord  = stackRoot - maxRecord
 
 	scratchSize = 64
-	maxRecord   = 240
+	maxRecord   = 256
 )
 
 // at returns the member of a structure; a missing one fails the program.

@@ -9,10 +9,11 @@ import (
 // is its inode (kernfs_node.id).
 const (
 	groupKind   = 8 * iota
-	groupFlags  // see flagTorn
+	groupFlags  // see flagPressure
 	groupSet    // address of the css_set
+	groupHash   // of the ids of its cgroups in all hierarchies
 	groupID     // of its cgroup in the v2 hierarchy
-	groupBelow  // number of cgroups below that
+	groupBelow  // number of cgroups below that, removed ones included that still have memory
 	groupSystem // ns, of that cgroup
 	groupUser
 	groupRuntime
@@ -72,23 +73,54 @@ func (a *assembler) groups(features features, end string) {
 	a.emit(asm.Mov.Imm(asm.R1, kindGroup))
 	a.put(stackRecord+groupKind, asm.R1)
 	a.put(stackRecord+groupSet, asm.R6)
+	a.hash()
 	a.unified(features)
-	a.controller("cpu", cpuID, -1, a.cpu)
-	a.controller("memory", memoryID, memoryBelow, func() { a.memoryGroup(features) })
+	a.controller("cpu", controller{id: cpuID, below: -1, unified: flagCPUUnified}, a.cpu)
+	a.controller("memory", controller{memoryID, memoryBelow, flagMemoryUnified}, func() { a.memoryGroup(features) })
 	if features.cpus > 0 {
-		a.finds.cpuacct = a.controller("cpuacct", cpuacctID, -1, func() { a.cpuacct(features) })
+		a.finds.cpuacct = a.controller("cpuacct", controller{id: cpuacctID, below: -1}, func() { a.cpuacct(features) })
 	}
-	a.controller("io", ioID, ioBelow, nil)
+	a.controller("io", controller{ioID, ioBelow, flagIOUnified}, nil)
 	a.write(groupSize)
 	if features.devices {
 		a.finds.devices = a.optional(func() { a.devices(features, end) })
 	}
 }
 
+// maxHierarchies is how many hierarchies a css_set is asked for.
+const maxHierarchies = 32
+
+// hash adds a number for the cgroups of the css_set R6 in all hierarchies, named ones
+// included: an address can be used again, the id of a cgroup is not.
+func (a *assembler) hash() {
+	const link = "cgrp_cset_link"
+	next := a.at(link, "cgrp_link").offset
+	loop, done := a.label(), a.label()
+	a.emit(asm.Mov.Reg(asm.R8, asm.R6), asm.Add.Imm(asm.R8, int32(a.at("css_set", "cgrp_links").offset)), asm.Mov.Imm(asm.R0, 0))
+	a.put(stackCount, asm.R0)
+	a.pointer(asm.R9, asm.R8, 0)
+	a.here(loop)
+	a.emit(asm.JEq.Reg(asm.R9, asm.R8, done), asm.JEq.Imm(asm.R9, 0, done))
+	a.get(asm.R1, stackCount)
+	a.emit(asm.Add.Imm(asm.R1, 1), asm.JGT.Imm(asm.R1, maxHierarchies, done))
+	a.put(stackCount, asm.R1)
+	a.pointer(asm.R1, asm.R9, a.at(link, "cgrp").offset-next)
+	a.pointer(asm.R1, asm.R1, a.at("cgroup", "kn").offset)
+	a.pointer(asm.R1, asm.R1, a.at("kernfs_node", "id").offset)
+	a.get(asm.R2, stackRecord+groupHash)
+	a.emit(asm.Mul.Imm(asm.R2, 1000003), asm.Add.Reg(asm.R2, asm.R1))
+	a.put(stackRecord+groupHash, asm.R2)
+	a.pointer(asm.R9, asm.R9, 0)
+	a.emit(asm.Ja.Label(loop))
+	a.here(done)
+}
+
 // unified adds the numbers that every cgroup of the v2 hierarchy has.
 func (a *assembler) unified(features features) {
 	a.pointer(asm.R8, asm.R6, a.at("css_set", "dfl_cgrp").offset)
 	a.put(stackA, asm.R8)
+	a.pointer(asm.R1, asm.R8, a.at("cgroup", "root").offset)
+	a.put(stackRoot, asm.R1)
 	a.identify(asm.R8, groupID, groupBelow)
 	root := a.label() // of a hierarchy that is not in use: cgroup v1
 	a.number(asm.R1, asm.R8, "cgroup", "level")
@@ -100,11 +132,14 @@ func (a *assembler) unified(features features) {
 	a.here(root)
 }
 
-// identify adds the id of the cgroup of a register and the number of cgroups below it.
+// identify adds the id of the cgroup of a register and the number of cgroups below it. A
+// removed one below it lives as long as it has memory, and counts.
 func (a *assembler) identify(group asm.Register, id, below int) {
 	if below >= 0 {
-		a.number(asm.R1, group, "cgroup", "nr_descendants")
-		a.put(stackRecord+below, asm.R1)
+		for _, name := range [...]string{"nr_descendants", "nr_dying_descendants"} {
+			a.number(asm.R1, group, "cgroup", name)
+			a.add(below, asm.R1)
+		}
 	}
 	a.pointer(asm.R1, group, a.at("cgroup", "kn").offset)
 	a.read(stackRecord+id, 8, asm.R1, a.at("kernfs_node", "id").offset)
@@ -131,18 +166,8 @@ func (a *assembler) usage(features features) {
 	}
 	a.get(asm.R8, stackA)
 	a.sum(asm.R8, flushed)
-	a.get(asm.R1, stackRecord+groupRuntime)
-	a.put(stackB, asm.R1)
 	a.pointer(asm.R8, asm.R8, a.at("cgroup", pointer).offset)
 	a.eachCPU(features.cpus, func() { a.sum(asm.R9, pending) })
-
-	same := a.label()
-	a.get(asm.R8, stackA)
-	a.number(asm.R1, asm.R8, "cgroup", "bstat.cputime.sum_exec_runtime")
-	a.get(asm.R2, stackB)
-	a.emit(asm.JEq.Reg(asm.R1, asm.R2, same))
-	a.set(groupFlags, flagTorn)
-	a.here(same)
 }
 
 // pressure adds the pressure stall times (some), which the kernel updates every two
@@ -169,9 +194,16 @@ func (a *assembler) pressure() {
 	a.here(off)
 }
 
+// controller is where the record has a controller: the id of its cgroup, the number of
+// those below it (-1: not), and the flag for the v2 hierarchy (0: none).
+type controller struct {
+	id, below int
+	unified   int32
+}
+
 // controller calls body with R8 = the css of a controller, which the css_set R6 has. If this
 // kernel lacks what body needs, the controller has no id, and its files are read.
-func (a *assembler) controller(name string, id, below int, body func()) bool {
+func (a *assembler) controller(name string, c controller, body func()) bool {
 	return a.optional(func() {
 		which, err := a.value("cgroup_subsys_id", name+"_cgrp_id")
 		if err != nil {
@@ -182,7 +214,13 @@ func (a *assembler) controller(name string, id, below int, body func()) bool {
 		a.pointer(asm.R8, asm.R6, a.at("css_set", "subsys").offset+8*which)
 		a.emit(asm.JEq.Imm(asm.R8, 0, none))
 		a.pointer(asm.R9, asm.R8, a.at("cgroup_subsys_state", "cgroup").offset)
-		a.identify(asm.R9, id, below)
+		a.identify(asm.R9, c.id, c.below)
+		v1 := a.label()
+		a.pointer(asm.R1, asm.R9, a.at("cgroup", "root").offset)
+		a.get(asm.R2, stackRoot)
+		a.emit(asm.JNE.Reg(asm.R1, asm.R2, v1))
+		a.set(groupFlags, c.unified)
+		a.here(v1)
 		if body != nil {
 			body()
 		}
@@ -314,8 +352,7 @@ func (a *assembler) devices(features features, end string) {
 	a.put(stackC, asm.R1)
 	a.pointer(asm.R1, asm.R8, a.at("cgroup_subsys_state", "cgroup").offset)
 	a.pointer(asm.R9, asm.R1, a.at("cgroup", "root").offset)
-	a.pointer(asm.R1, asm.R6, a.at("css_set", "dfl_cgrp").offset)
-	a.pointer(asm.R1, asm.R1, a.at("cgroup", "root").offset)
+	a.get(asm.R1, stackRoot)
 	a.emit(asm.JNE.Reg(asm.R1, asm.R9, end)) // cgroup v1 counts elsewhere
 	a.pointer(asm.R6, asm.R8, a.at("blkcg", "blkg_list").offset)
 	a.here(loop)
@@ -348,6 +385,8 @@ func (a *assembler) device(features features, node int) {
 	a.beginDevice()
 	a.pointer(asm.R8, asm.R6, a.at(structure, "q").offset-node)
 	a.pointer(asm.R8, asm.R8, a.at("request_queue", "disk").offset)
+	idle := a.label()
+	a.emit(asm.JEq.Imm(asm.R8, 0, idle)) // it is gone
 	a.field(deviceMajor, asm.R8, "gendisk", "major")
 	a.field(deviceMinor, asm.R8, "gendisk", "first_minor")
 	var flushed, pending []addend
@@ -360,7 +399,6 @@ func (a *assembler) device(features features, node int) {
 	a.sum(asm.R6, flushed)
 	a.pointer(asm.R8, asm.R6, a.at(structure, "iostat_cpu").offset-node)
 	a.eachCPU(features.cpus, func() { a.sum(asm.R9, pending) })
-	idle := a.label()
 	a.get(asm.R1, stackRecord+deviceRead)
 	a.get(asm.R2, stackRecord+deviceWritten)
 	a.emit(asm.Or.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, idle))

@@ -96,6 +96,14 @@ func (l layout) size(structure string) (int, error) {
 	return int(s.Size), nil
 }
 
+// element returns the type of the elements of an array, nil if it is none.
+func (m member) element() btf.Type {
+	if a, ok := btf.UnderlyingType(m.of).(*btf.Array); ok {
+		return btf.UnderlyingType(a.Type)
+	}
+	return nil
+}
+
 // isPointer reports whether a member is a pointer.
 func (m member) isPointer() bool {
 	_, ok := btf.UnderlyingType(m.of).(*btf.Pointer)

@@ -116,22 +116,23 @@ func (b record) process() (p cgroup.KernelProcess) {
 
 func (b record) group(f finds) (g cgroup.KernelGroup) {
 	flags := b.at(groupFlags)
-	g.Set = b.at(groupSet)
+	g.Set, g.Hash = b.at(groupSet), b.at(groupHash)
 	u := &g.Unified
-	u.ID, u.Below, u.Torn, u.HasPressure = b.at(groupID), b.at(groupBelow), flags&flagTorn != 0, flags&flagPressure != 0
+	u.ID, u.Below, u.HasPressure = b.at(groupID), b.at(groupBelow), flags&flagPressure != 0
 	u.HasTimes = f.times
 	u.User, u.System, u.Runtime = b.at(groupUser), b.at(groupSystem), b.at(groupRuntime)
 	u.Pressure = [3]uint64{b.at(groupPressureIO), b.at(groupPressureMemory), b.at(groupPressureCPU)}
 	c := &g.CPU
-	c.ID, c.Period, c.Quota = b.at(cpuID), b.at(cpuPeriod), b.at(cpuQuota)
+	c.ID, c.Period, c.Quota, c.Unified = b.at(cpuID), b.at(cpuPeriod), b.at(cpuQuota), flags&flagCPUUnified != 0
 	c.Periods, c.ThrottledPeriods, c.Throttled = b.at(cpuPeriods), b.at(cpuThrottledPeriods), b.at(cpuThrottled)
 	m := &g.Memory
 	m.ID, m.Below, m.Usage, m.Max, m.Swap = b.at(memoryID), b.at(memoryBelow), b.at(memoryUsage), b.at(memoryMax), b.at(memorySwap)
+	m.Unified = flags&flagMemoryUnified != 0
 	m.OOMKills, m.InactiveFile, m.HasInactive = b.at(memoryOOMKills), b.pages(memoryInactiveFile), f.inactive
 	a := &g.Cpuacct
 	a.HasTimes = f.cpuacct
 	a.ID, a.Usage, a.User, a.System = b.at(cpuacctID), b.at(cpuacctUsage), b.at(cpuacctUser), b.at(cpuacctSystem)
-	g.IO.ID, g.IO.Below, g.IO.HasDevices = b.at(ioID), b.at(ioBelow), f.devices
+	g.IO.ID, g.IO.Below, g.IO.HasDevices, g.IO.Unified = b.at(ioID), b.at(ioBelow), f.devices, flags&flagIOUnified != 0
 	return g
 }
 

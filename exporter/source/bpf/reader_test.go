@@ -215,7 +215,7 @@ func TestParts(t *testing.T) {
 		t.Errorf("not kept: %v", a.ins)
 	}
 	was := len(a.ins)
-	if a.controller("cpu", cpuID, -1, func() { a.at("task_group", "no_such_member") }) || len(a.ins) != was {
+	if a.controller("cpu", controller{id: cpuID, below: -1}, func() { a.at("task_group", "no_such_member") }) || len(a.ins) != was {
 		t.Error("a controller without its numbers is kept")
 	}
 	if a.number(asm.R1, asm.R8, "no_such_struct", "x"); !errors.Is(a.err, errNoMember) {

@@ -2,8 +2,10 @@ package bpf
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 )
 
 // The kinds of records.
@@ -58,11 +60,15 @@ const (
 	// flagIncomplete: a process has more threads than maxThreads, is named like a shim, or
 	// its list of threads could not be read: the sums lack threads.
 	flagIncomplete = 1 << iota
-	// flagTorn: threads exited, or a cgroup's numbers were flushed, while they were
-	// read.
-	flagTorn
-	flagPressure // the pressure stall times of a cgroup are known
+	flagPressure   // the pressure stall times of a cgroup are known
+	// The controller's cgroup is of the v2 hierarchy.
+	flagCPUUnified
+	flagMemoryUnified
+	flagIOUnified
 )
+
+// kernelThread is PF_KTHREAD (include/linux/sched.h).
+const kernelThread = 0x00200000
 
 // maxThreads is how many threads of a process are summed. The kernel checks the loop
 // step by step when it loads the program.
@@ -134,6 +140,8 @@ func (a *assembler) process(features features) {
 	copies(processChildrenUser, asm.R8, "signal_struct", "cutime")
 	copies(processChildrenSystem, asm.R8, "signal_struct", "cstime")
 	all, named := a.label(), a.label()
+	a.get(asm.R1, stackRecord+processKind) // of a thread only memory and cgroups count
+	a.emit(asm.JNE.Imm(asm.R1, kindProcess, named))
 	a.get(asm.R1, stackRecord+processName)
 	a.emit(asm.LoadImm(asm.R2, int64(binary.NativeEndian.Uint64([]byte(shimName))), asm.DWord), asm.JNE.Reg(asm.R1, asm.R2, all))
 	a.set(processFlags, flagIncomplete)
@@ -152,15 +160,7 @@ const shimName = "containe"
 // These are read first: a thread that exits meanwhile is missing, not counted twice.
 func (a *assembler) threads() {
 	const structure, signal = "task_struct", "signal_struct"
-	lock := "stats_lock.seqcount.sequence"
-	if !a.has(signal, lock) {
-		lock = "stats_lock.seqcount.seqcount.sequence" // seqcount_spinlock_t, Linux 5.9
-	}
 	a.pointer(asm.R8, asm.R6, a.at(structure, "signal").offset)
-	a.optional(func() {
-		a.number(asm.R1, asm.R8, signal, lock)
-		a.put(stackA, asm.R1)
-	})
 	var exited, each []addend
 	head, node := a.at(signal, "thread_head").offset, a.at(structure, "thread_node").offset
 	both := func(to int, inSignal, inTask string) {
@@ -197,22 +197,14 @@ func (a *assembler) threads() {
 	a.here(cut)
 	a.set(processFlags, flagIncomplete)
 	a.here(done)
-
-	a.emit(asm.Sub.Imm(asm.R8, int32(head)))
-	a.optional(func() {
-		same := a.label()
-		a.number(asm.R1, asm.R8, signal, lock)
-		a.get(asm.R2, stackA)
-		a.emit(asm.JEq.Reg(asm.R1, asm.R2, same))
-		a.set(processFlags, flagTorn)
-		a.here(same)
-	})
 }
 
 // memory adds the address space. Since Linux 6.2 its counters are per CPU: mm_struct has
 // the sums of full batches only, up to 32 pages and twice the number of CPUs a CPU off.
 func (a *assembler) memory(features features) {
 	none := a.label()
+	a.follow(asm.R1, asm.R6, "task_struct", "flags")
+	a.emit(asm.And.Imm(asm.R1, kernelThread), asm.JNE.Imm(asm.R1, 0, none)) // it can borrow one
 	a.follow(asm.R8, asm.R6, "task_struct", "mm")
 	a.emit(asm.JEq.Imm(asm.R8, 0, none))
 	a.follow(asm.R1, asm.R8, "mm_struct", "total_vm")
@@ -228,6 +220,9 @@ func (a *assembler) memory(features features) {
 		return
 	}
 	size, err := a.size("percpu_counter")
+	if counter, ok := counts.element().(*btf.Struct); err == nil && (!ok || counter.Name != "percpu_counter") {
+		err = fmt.Errorf("struct mm_struct: rss_stat: %w", errNoMember)
+	}
 	if err != nil && a.err == nil {
 		a.err = err
 	}
@@ -237,7 +232,7 @@ func (a *assembler) memory(features features) {
 	}
 	if features.cpus > 0 {
 		// The parts of all four are neighbours (percpu_counter_init_many), since 6.6.
-		apart := a.label()
+		apart, done := a.label(), a.label()
 		a.pointer(asm.R9, asm.R8, counts.offset+3*size+perCPU.offset)
 		a.pointer(asm.R8, asm.R8, counts.offset+perCPU.offset)
 		a.emit(
@@ -254,7 +249,23 @@ func (a *assembler) memory(features features) {
 				a.add(to, asm.R1)
 			}
 		})
+		a.emit(asm.Ja.Label(done))
 		a.here(apart)
+		a.pointer(asm.R8, asm.R6, a.at("task_struct", "mm").offset)
+		a.put(stackA, asm.R8)
+		for i, to := range fields {
+			a.get(asm.R8, stackA)
+			a.pointer(asm.R8, asm.R8, counts.offset+size*i+perCPU.offset)
+			a.eachCPU(features.cpus, func() {
+				a.read(stackScratch, 4, asm.R9, 0)
+				a.emit(
+					asm.LoadMem(asm.R1, asm.R10, stackScratch, asm.Word),
+					asm.LSh.Imm(asm.R1, 32), asm.ArSh.Imm(asm.R1, 32),
+				)
+				a.add(to, asm.R1)
+			})
+		}
+		a.here(done)
 	}
 	a.here(none)
 }

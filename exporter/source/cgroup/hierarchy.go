@@ -83,6 +83,16 @@ func (h *hierarchies) find() {
 	}
 }
 
+// renames reports whether cgroups can be renamed: those of v1.
+func (h *hierarchies) renames() bool {
+	for _, root := range h.roots[unified+1:] {
+		if root != "" {
+			return true
+		}
+	}
+	return false
+}
+
 func controllersV1() []string {
 	all := controllers()
 	return all[unified+1:]

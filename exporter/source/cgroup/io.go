@@ -52,7 +52,7 @@ func (s *Source) tallyOnce(c *container, clock clock, anew bool) (complete, ende
 	c.entries = c.entries[:0]
 	refused, understood := false, false
 	for _, p := range c.members {
-		if anew {
+		if anew && p.kernel == nil {
 			if now, _ := s.processes.look(p.pid); now != p {
 				continue
 			}

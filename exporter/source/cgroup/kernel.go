@@ -46,26 +46,28 @@ type KernelProcess struct {
 
 // KernelGroup has the numbers of the cgroups of a combination. An id is the inode of the
 // cgroup where the controller is enabled, 0 if unknown; Below is the number of cgroups
-// below it.
+// below it, removed ones included that still have memory.
 type KernelGroup struct {
-	Set uint64
+	Set  uint64
+	Hash uint64 // of the ids of its cgroups in all hierarchies
 
 	Unified struct {
 		ID, Below             uint64
 		HasTimes              bool
 		User, System, Runtime uint64 // ns, without the cgroups below
-		Torn                  bool   // a part of it is missing
 		HasPressure           bool
 		Pressure              [3]uint64 // ns: I/O, memory, CPU
 	}
 	CPU struct {
 		ID                        uint64
+		Unified                   bool   // it is of the v2 hierarchy
 		Period, Quota             uint64 // ns; NoQuota
 		Periods, ThrottledPeriods uint64
 		Throttled                 uint64 // ns
 	}
 	Memory struct {
 		ID, Below        uint64
+		Unified          bool
 		Usage, Max, Swap uint64 // pages
 		OOMKills         uint64
 		InactiveFile     uint64 // pages, without the cgroups below
@@ -78,6 +80,7 @@ type KernelGroup struct {
 	}
 	IO struct {
 		ID, Below  uint64
+		Unified    bool
 		HasDevices bool // Pass.Devices has its devices
 	}
 }

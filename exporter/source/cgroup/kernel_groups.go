@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"os"
 	"syscall"
 	"time"
 
@@ -9,17 +8,14 @@ import (
 	"github.com/estiba/estiba/exporter/source/cgroup/cgroupfile"
 )
 
-// groups finds the numbers of cgroups in a Pass.
+// groups finds the numbers of cgroups in a Pass. An id is unique within a hierarchy: those of
+// v2 and of v1 are apart.
 type groups struct {
 	pass    *Pass
 	bySet   map[uint64]*KernelGroup
-	byID    [numControllers]map[uint64]*KernelGroup // of the cgroup where the controller is enabled
-	storage map[uint64]*KernelGroup                 // by KernelGroup.IO.ID
+	v1, v2  [numControllers]map[uint64]*KernelGroup // by id of the cgroup where a controller is enabled
 	devices map[uint64][]KernelDevice
 }
-
-// groupIDs are the ids of a combination of cgroups.
-type groupIDs struct{ unified, cpu, memory, cpuacct, io uint64 }
 
 func (g *groups) take(pass *Pass) {
 	g.pass = pass
@@ -30,74 +26,72 @@ func (g *groups) take(pass *Pass) {
 		clear(*m)
 	}
 	reset(&g.bySet)
-	reset(&g.storage)
-	for k := range g.byID {
-		reset(&g.byID[k])
+	for k := range g.v1 {
+		reset(&g.v1[k])
+		reset(&g.v2[k])
 	}
 	if g.devices == nil {
 		g.devices = map[uint64][]KernelDevice{}
 	}
 	clear(g.devices)
+	enter := func(controller int, inV2 bool, id uint64, is *KernelGroup) {
+		if inV2 {
+			g.v2[controller][id] = is
+		} else {
+			g.v1[controller][id] = is
+		}
+	}
 	for i := range pass.Groups {
 		is := &pass.Groups[i]
 		g.bySet[is.Set] = is
-		g.byID[unified][is.Unified.ID] = is
-		g.byID[cpu][is.CPU.ID] = is
-		g.byID[memory][is.Memory.ID] = is
-		g.byID[cpuacct][is.Cpuacct.ID] = is
-		g.storage[is.IO.ID] = is
+		enter(unified, true, is.Unified.ID, is)
+		enter(cpu, is.CPU.Unified, is.CPU.ID, is)
+		enter(memory, is.Memory.Unified, is.Memory.ID, is)
+		enter(cpuacct, false, is.Cpuacct.ID, is)
+		enter(blkio, is.IO.Unified, is.IO.ID, is)
 	}
 	for _, d := range pass.Devices {
 		g.devices[d.Group] = append(g.devices[d.Group], d)
 	}
 }
 
-// ids returns the ids of a combination; false if the pass lacks it.
-func (g *groups) ids(set uint64) (groupIDs, bool) {
-	is := g.bySet[set]
-	if is == nil {
-		return groupIDs{}, false
-	}
-	return groupIDs{is.Unified.ID, is.CPU.ID, is.Memory.ID, is.Cpuacct.ID, is.IO.ID}, true
-}
-
 // number finds the inode of the container's cgroup in each hierarchy, which is its id in
 // the kernel; 0 if it has several, or none.
 func (c *container) number() {
 	for k, dirs := range c.place.dirs {
-		c.inodes[k] = 0
-		if len(dirs) != 1 {
-			continue
-		}
-		if info, err := os.Stat(dirs[0]); err == nil {
-			if is, ok := info.Sys().(*syscall.Stat_t); ok {
-				c.inodes[k] = is.Ino
-			}
+		if c.inodes[k] = 0; len(dirs) == 1 {
+			c.inodes[k] = inodeOf(dirs[0])
 		}
 	}
+}
+
+// inodeOf returns the inode of a directory, 0 if there is none.
+func inodeOf(dir string) uint64 {
+	var is syscall.Stat_t
+	if syscall.Stat(dir, &is) != nil {
+		return 0
+	}
+	return is.Ino
 }
 
 // group returns the numbers of a controller that is enabled for the container's cgroup; nil
 // if the kernel did not tell, and its files must be read.
 func (s *Source) group(c *container, controller int) *KernelGroup {
-	which := controller
-	if len(c.place.dirs[controller]) == 0 {
-		which = unified
+	which, in := controller, &s.groups.v1
+	if controller == unified || len(c.place.dirs[controller]) == 0 {
+		which, in = unified, &s.groups.v2
 	}
 	if s.groups.pass == nil || c.shared || c.inodes[which] == 0 {
 		return nil
 	}
-	if controller == blkio {
-		return s.groups.storage[c.inodes[which]]
-	}
-	return s.groups.byID[controller][c.inodes[which]]
+	return in[controller][c.inodes[which]]
 }
 
 // kernelCPU returns the CPU time of the container's cgroup. A part that was just being
 // moved within the kernel can be missing from a pass, see counter.
 func (s *Source) kernelCPU(c *container) (t cpuTime, ok bool) {
 	switch {
-	case c.inodes[unified] != 0 && len(c.place.dirs[cpuacct]) == 0:
+	case c.inodes[unified] != 0: // as with files, whose origin this continues
 		g := s.group(c, unified)
 		if g == nil || !g.Unified.HasTimes || g.Unified.Below > 0 {
 			return cpuTime{}, false

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/estiba/estiba/exporter/source/cgroup/procfile"
 )
@@ -26,41 +27,44 @@ type kernelProcess struct {
 
 // renew reads all processes, and with a Kernel their cgroups.
 func (s *Source) renew() error {
+	t := s.processes
 	if s.config.Kernel == nil {
-		return s.processes.renew()
+		return t.renew()
 	}
+	t.sequence++
+	t.groups, t.verify, t.now, t.renames = &s.groups, s.verify, s.config.Boottime(), s.hierarchies.renames()
+	first := false
 	for try := range tallyTries {
 		pass, err := s.config.Kernel.Read()
 		if err != nil {
 			return err
 		}
 		s.groups.take(pass)
-		if err := s.processes.take(pass, &s.groups); err != nil {
-			return err
-		}
-		if try == tallyTries-1 || !s.processes.reaped() {
+		first = t.take(pass)
+		if try == tallyTries-1 || !t.reaped() {
 			break
 		}
 	}
-	return nil
+	return t.complete(first)
 }
 
-// take updates all processes from a pass.
-func (t *processes) take(pass *Pass, groups *groups) error {
-	t.sequence++
-	t.groups, t.hasIO = groups, pass.HasIO
+// take updates all processes from a pass. It returns false if PID 1 is not visible.
+func (t *processes) take(pass *Pass) (first bool) {
+	t.hasIO = pass.HasIO
 	if len(t.sets) > 2*len(pass.Groups) {
 		t.prune()
 	}
+	for _, p := range t.all { // of an earlier try
+		p.seen = 0
+	}
 	t.all = t.all[:0]
 	clear(t.between)
-	first := false // PID 1 exists
 	for i := range pass.Processes {
 		k := &pass.Processes[i]
 		first = first || k.PID == 1
 		id := identity{k.PID, k.Start / tickNS}
 		p := t.byPID[k.PID]
-		if p == nil || p.identity != id {
+		if p == nil || p.identity != id || p.kernel == nil {
 			if p != nil { // the PID was reused
 				p.close(t.reader)
 			}
@@ -72,6 +76,9 @@ func (t *processes) take(pass *Pass, groups *groups) error {
 		t.all = append(t.all, p)
 	}
 	if !first { // a security module can hide it from programs
+		if p := t.byPID[1]; p != nil {
+			p.kernel, p.stat.path = nil, t.path(1, "stat")
+		}
 		if p, err := t.look(1); p != nil {
 			t.all = slices.Insert(t.all, 0, p)
 			first = true
@@ -79,14 +86,14 @@ func (t *processes) take(pass *Pass, groups *groups) error {
 			first = !errors.Is(err, fs.ErrPermission)
 		}
 	}
-	for i := range pass.Threads {
+	for i := len(pass.Threads) - 1; i >= 0; i-- { // the first of a process counts
 		k := &pass.Threads[i]
 		if p := t.byPID[k.PID]; p != nil && p.kernel != nil && p.seen == t.sequence && p.headless() {
 			p.VSZ, p.RSS, p.kernel.set = k.VSZ*t.pageKB*1024, k.RSS, k.Set
 			p.kernel.enterNetwork(k.Network)
 		}
 	}
-	return t.complete(first)
+	return first
 }
 
 // The exit states of a main thread (include/linux/sched.h).
@@ -170,7 +177,7 @@ func (t *processes) reparent(p *process) {
 // between.
 func (t *processes) reaped() bool {
 	for _, p := range t.all {
-		if p.parent != nil && p.parent.pid > p.pid && errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH) {
+		if up := t.byPID[p.Parent]; p.Parent > p.pid && up != nil && up.seen == t.sequence && errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH) {
 			return true
 		}
 	}
@@ -179,16 +186,19 @@ func (t *processes) reaped() bool {
 
 // set is a combination of cgroups that was read from the file of a process in it.
 type set struct {
-	ids        groupIDs
-	at         string
-	membership membership
+	hash, unified uint64 // see KernelGroup
+	at            string
+	membership    membership
+	read          time.Duration // time of the file, boot clock
 }
 
 // enterSet is enter by the combination of cgroups of the process. Each is read from a file
-// once. Another one can have the same number later, but not the same cgroups.
+// once, if the file names the cgroups of the pass: a process may move, or begin to exit,
+// between the two.
 func (t *processes) enterSet(p *process) (changed bool) {
-	ids, there := t.groups.ids(p.kernel.set)
-	if known, ok := t.sets[p.kernel.set]; ok && there && known.ids == ids {
+	g := t.groups.bySet[p.kernel.set]
+	if known, ok := t.sets[p.kernel.set]; ok && g != nil && known.hash == g.Hash && known.unified == g.Unified.ID &&
+		(!t.renames || t.now-known.read < recheck) {
 		if p.at == known.at {
 			return false
 		}
@@ -199,12 +209,11 @@ func (t *processes) enterSet(p *process) (changed bool) {
 	p.at = "" // the file is parsed whatever it says
 	t.enterFile(p)
 	t.reader.close(&p.cgroup)
-	if p.at == "" {
+	if g != nil && p.at != "" && t.verify(p.membership, g) {
+		t.sets[p.kernel.set] = set{g.Hash, g.Unified.ID, p.at, p.membership, t.now}
+	} else if p.at == "" || t.exits(p) {
 		p.at, p.membership = at, was
 		return false
-	}
-	if there {
-		t.sets[p.kernel.set] = set{ids, p.at, p.membership}
 	}
 	if p.at == at {
 		p.membership = was
@@ -213,10 +222,33 @@ func (t *processes) enterSet(p *process) (changed bool) {
 	return true
 }
 
+// exits reports whether a process has begun to exit: its file then says "/" for v1
+// hierarchies.
+func (t *processes) exits(p *process) bool {
+	b, err := t.reader.read(t.path(p.pid, "stat"))
+	if err != nil {
+		return gone(err)
+	}
+	is, err := procfile.ParseStat(b, p.Comm)
+	return err == nil && (is.Start != p.start || is.Exiting && !p.headless())
+}
+
 // prune forgets the combinations of cgroups that no process is in.
 func (t *processes) prune() {
-	maps.DeleteFunc(t.sets, func(number uint64, _ set) bool {
-		_, there := t.groups.ids(number)
-		return !there
-	})
+	maps.DeleteFunc(t.sets, func(number uint64, _ set) bool { return t.groups.bySet[number] == nil })
+}
+
+// verify reports whether a process with this membership is in the cgroups of a combination.
+func (s *Source) verify(m membership, g *KernelGroup) bool {
+	for k, id := range [numControllers]uint64{unified: g.Unified.ID, cpuacct: g.Cpuacct.ID, cpu: g.CPU.ID, memory: g.Memory.ID, blkio: g.IO.ID} {
+		root := s.hierarchies.roots[k]
+		if root == "" || id == 0 {
+			continue
+		}
+		at, ok := m[controllers()[k]]
+		if n, _ := climbs(at); !ok || n > 0 || inodeOf(root+at) != id {
+			return false
+		}
+	}
+	return true
 }

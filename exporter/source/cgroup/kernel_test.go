@@ -7,9 +7,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/estiba/estiba/exporter/source"
@@ -98,7 +98,7 @@ func (k *treeKernel) Read() (*Pass, error) {
 // group adds a combination of cgroups.
 func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership) {
 	page := uint64(os.Getpagesize())
-	g := KernelGroup{Set: set}
+	g := KernelGroup{Set: set, Hash: set}
 	folder := func(controller int) string {
 		if h.roots[controller] == "" {
 			controller = unified
@@ -129,7 +129,7 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 		return v
 	}
 	if h.roots[unified] != "" {
-		g.Unified.ID = inode(folder(unified))
+		g.Unified.ID = inodeOf(folder(unified))
 		b := read(unified, "cpu.stat")
 		g.Unified.HasTimes = b != nil
 		g.Unified.Runtime, g.Unified.User, g.Unified.System = value(b, "usage_usec", 1000), value(b, "user_usec", 1000), value(b, "system_usec", 1000)
@@ -141,7 +141,7 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 		}
 	}
 	if b := read(cpu, "cpu.stat"); strings.Contains(string(b), "nr_periods") {
-		g.CPU.ID = inode(folder(cpu))
+		g.CPU.ID, g.CPU.Unified = inodeOf(folder(cpu)), h.roots[cpu] == ""
 		g.CPU.Periods, g.CPU.ThrottledPeriods = value(b, "nr_periods", 1), value(b, "nr_throttled", 1)
 		g.CPU.Throttled, _, _ = cgroupfile.Throttled(b)
 		l, ok := cgroupfile.CPUMax(read(cpu, "cpu.max"))
@@ -154,7 +154,7 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 	}
 	if use := first(read(memory, "memory.current"), read(memory, "memory.usage_in_bytes")); use != nil {
 		is := &g.Memory
-		is.ID, is.Usage, is.HasInactive = inode(folder(memory)), single(use)/page, true
+		is.ID, is.Usage, is.HasInactive, is.Unified = inodeOf(folder(memory)), single(use)/page, true, h.roots[memory] == ""
 		limit, limited, _ := cgroupfile.Limit(first(read(memory, "memory.max"), read(memory, "memory.limit_in_bytes")))
 		if is.Max = limit / page; !limited {
 			is.Max = (1<<63 - 1) / page
@@ -169,25 +169,17 @@ func (k *treeKernel) group(pass *Pass, h *hierarchies, set uint64, m membership)
 	}
 	if use := read(cpuacct, "cpuacct.usage"); use != nil {
 		g.Cpuacct.HasTimes = true
-		g.Cpuacct.ID, g.Cpuacct.Usage = inode(folder(cpuacct)), single(use)
+		g.Cpuacct.ID, g.Cpuacct.Usage = inodeOf(folder(cpuacct)), single(use)
 		g.Cpuacct.User, g.Cpuacct.System = single(read(cpuacct, "cpuacct.usage_user")), single(read(cpuacct, "cpuacct.usage_sys"))
 	}
 	if b := read(unified, "io.stat"); b != nil && h.roots[unified] != "" && h.roots[blkio] == "" {
-		g.IO.ID, g.IO.HasDevices = inode(folder(unified)), true
+		g.IO.ID, g.IO.HasDevices, g.IO.Unified = inodeOf(folder(unified)), true, true
 		list, _ := cgroupfile.IOStat(b)
 		for _, d := range list {
 			pass.Devices = append(pass.Devices, KernelDevice{Group: g.IO.ID, Major: d.Major, Minor: d.Minor, Read: d.Read, Written: d.Written})
 		}
 	}
 	pass.Groups = append(pass.Groups, g)
-}
-
-func inode(dir string) uint64 {
-	var st syscall.Stat_t
-	if syscall.Stat(dir, &st) != nil {
-		return 0
-	}
-	return st.Ino
 }
 
 // withKernel returns a source with the kernel of a tree.
@@ -360,7 +352,9 @@ func TestKernelIncomplete(t *testing.T) {
 	var incomplete func(*Pass)
 	numbers := func() [source.NumFields]uint64 {
 		k := &treeKernel{t: t, tree: tr, change: incomplete}
-		s := onTree(t, tr, func(config *Config) { config.Owner, config.Kernel = hosttree.Layouts()["rootless-no-cgroups"].ShimUID, k })
+		s := onTree(t, tr, func(config *Config) {
+			config.Owner, config.Kernel = hosttree.Layouts()["rootless-no-cgroups"].ShimUID, k
+		})
 		var all [source.NumFields]uint64
 		snap := snapshot(t, s)
 		for f := range all {
@@ -381,6 +375,98 @@ func TestKernelIncomplete(t *testing.T) {
 		if got[f] != want[f] {
 			t.Errorf("%s is %d, want %d", source.Field(f).Info().Key, got[f], want[f])
 		}
+	}
+}
+
+// TestKernelMoves: a process that moves, or begins to exit, between the pass and the reading
+// of its file takes nobody along.
+func TestKernelMoves(t *testing.T) {
+	for name, file := range map[string]func(a, b hosttree.Container, text string) string{
+		"into another container": func(a, b hosttree.Container, text string) string { return strings.ReplaceAll(text, a.ID, b.ID) },
+		"to its exit": func(_, _ hosttree.Container, text string) string {
+			return regexp.MustCompile(`(?m)^([1-9]\d*:[^:]*):.*$`).ReplaceAllString(text, "$1:/")
+		},
+	} {
+		for _, layout := range []string{"v1-systemd", "hybrid-systemd", "v2-systemd"} {
+			a, b := hosttree.Numbered(0), hosttree.Numbered(1)
+			tr := newTree(t, layout, a, b)
+			moves := a.Processes[0]
+			done := false
+			s, _ := withKernel(t, tr, func(*Pass) {
+				if done {
+					return
+				}
+				done = true
+				edit(t, tr.Process(moves, "cgroup"), func(text string) string { return file(a, b, text) })
+				if name == "to its exit" {
+					edit(t, tr.Process(moves, "stat"), func(text string) string { return strings.Replace(text, " 4194560 ", " 4194564 ", 1) })
+				}
+			})
+			snap := snapshot(t, s)
+			for i, want := range []hosttree.Container{a, b} {
+				one := &snap.Containers[i]
+				if one.ID != want.ID || !strings.Contains(one.Cgroup, want.ID) {
+					t.Errorf("%s, %s: %s in cgroup %s, want %s", name, layout, one.ID, one.Cgroup, want.ID)
+				}
+				if _, ok := one.Get(source.MemoryLimit); !ok {
+					t.Errorf("%s, %s: no memory limit of %s", name, layout, one.ID)
+				}
+				if _, ok := one.Get(source.CPUQuota); !ok && name == "to its exit" {
+					t.Errorf("%s, %s: no CPU limit of %s", name, layout, one.ID)
+				}
+			}
+		}
+	}
+}
+
+// TestKernelExits: a process of many threads that exits during a snapshot takes nobody along.
+func TestKernelExits(t *testing.T) {
+	c := hosttree.Numbered(0)
+	tr := newTree(t, "v2-systemd", c)
+	last := c.Processes[len(c.Processes)-1]
+	s, _ := withKernel(t, tr, func(pass *Pass) {
+		for i := range pass.Processes {
+			pass.Processes[i].Incomplete = pass.Processes[i].PID == last
+		}
+		if err := os.RemoveAll(tr.Process(last, "")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if snap := snapshot(t, s); len(snap.Containers) != 1 {
+		t.Errorf("%d containers, want 1", len(snap.Containers))
+	}
+}
+
+// TestKernelFirst: process 1 is not in each pass.
+func TestKernelFirst(t *testing.T) {
+	hidden := true
+	s, _ := withKernel(t, newTree(t, "v2-systemd", hosttree.Numbered(0)), func(pass *Pass) {
+		pass.Processes = slices.DeleteFunc(pass.Processes, func(p KernelProcess) bool { return hidden && p.PID == 1 })
+	})
+	want, _ := snapshot(t, s).Host.Get(source.HostProcesses)
+	for _, hidden = range []bool{false, true} {
+		if got, ok := snapshot(t, s).Host.Get(source.HostProcesses); got != want || !ok {
+			t.Errorf("hidden %v: %d processes, want %d", hidden, got, want)
+		}
+	}
+}
+
+// TestKernelHierarchies: ids are unique within a hierarchy only.
+func TestKernelHierarchies(t *testing.T) {
+	s := &Source{}
+	pass := &Pass{Groups: make([]KernelGroup, 1)}
+	g := &pass.Groups[0]
+	g.Unified.ID, g.CPU.ID, g.Memory.ID, g.IO.ID = 5, 5, 5, 5
+	s.groups.take(pass)
+	c := &container{}
+	c.inodes[unified] = 5
+	for _, controller := range []int{cpu, memory, blkio} {
+		if s.group(c, controller) != nil {
+			t.Errorf("%s of another hierarchy", controllers()[controller])
+		}
+	}
+	if s.group(c, unified) != g {
+		t.Error("not found")
 	}
 }
 
@@ -405,8 +491,12 @@ func TestKernelReaped(t *testing.T) {
 			}
 		}
 	}
-	if got, _ := snapshot(t, s).Containers[0].Get(source.MinorFaults); got != want {
+	snap := snapshot(t, s)
+	if got, _ := snap.Containers[0].Get(source.MinorFaults); got != want {
 		t.Errorf("%d faults, want %d", got, want)
+	}
+	if ended, _ := snap.Host.Get(source.EndedCPU); ended != 0 {
+		t.Errorf("%d ns of CPU time of containers that ended, want none", ended)
 	}
 	if k.passes != passes+2 {
 		t.Errorf("%d passes, want 2", k.passes-passes)

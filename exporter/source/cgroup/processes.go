@@ -94,7 +94,12 @@ type processes struct {
 
 	sets   map[uint64]set // known combinations of cgroups, see enterSet
 	groups *groups
-	hasIO  bool // the kernel counts I/O
+
+	// See enterSet.
+	verify  func(membership, *KernelGroup) bool
+	now     time.Duration // boot clock
+	renames bool          // cgroups can be renamed
+	hasIO   bool          // the kernel counts I/O
 
 	real  bool // see onProc
 	sized bool // directory sizes are numbers of descriptors
