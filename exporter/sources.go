@@ -74,9 +74,15 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 	if s.cgroup, err = cgroup.New(config); err != nil {
 		return nil, err
 	}
-	if s.bpf, err = bpf.New(config, func(reason error) {
-		s.noBPF.Store(true)
-		level.Info(logger).Log("msg", "the bpf source is not available", "reason", reason)
+	if s.bpf, err = bpf.New(config, bpf.Events{
+		Absent: func(reason error) {
+			s.noBPF.Store(true)
+			level.Info(logger).Log("msg", "the bpf source is not available", "reason", reason)
+		},
+		Loaded: func(fromFiles []string) {
+			s.noBPF.Store(false)
+			level.Info(logger).Log("msg", "BPF program loaded", "from_files", strings.Join(fromFiles, ", "))
+		},
 	}); err != nil {
 		return nil, err
 	}

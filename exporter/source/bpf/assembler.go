@@ -28,6 +28,22 @@ type finds struct {
 	io       bool // I/O of processes
 }
 
+// lacks lists what the program does not read.
+func (f finds) lacks() (all []string) {
+	for _, part := range []struct {
+		there bool
+		name  string
+	}{
+		{f.times, "CPU time of cgroups"}, {f.cpuacct, "CPU time of cgroups v1"}, {f.inactive, "inactive file pages"},
+		{f.devices, "storage traffic of cgroups"}, {f.io, "I/O of processes"},
+	} {
+		if !part.there {
+			all = append(all, part.name)
+		}
+	}
+	return all
+}
+
 // The stack of a program, offsets from R10. A record is built at stackRecord.
 const (
 	stackScratch = -64 // 64 bytes, clobbered by each method

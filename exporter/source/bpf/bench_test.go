@@ -31,7 +31,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			containers(b, n)
 			time.Sleep(11 * time.Second) // young ones are looked at more closely
 			config := cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"}
-			programs, err := New(config, func(err error) { b.Fatal(err) })
+			programs, err := New(config, Events{Absent: func(err error) { b.Fatal(err) }})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,36 +21,67 @@ import (
 	"github.com/estiba/estiba/exporter/source/cgroup"
 )
 
+// Events are called when the program was loaded, or could not be. nil functions are not.
+type Events struct {
+	// Absent has the reason. It is called again if that changes.
+	Absent func(reason error)
+	// Loaded has what this kernel does not offer to a program and is read from files.
+	Loaded func(fromFiles []string)
+}
+
 // New returns a source of the processes and cgroups of this host. The program is loaded by
-// the first snapshot. If it cannot be loaded, onAbsent is called once with the reason, and
-// every snapshot fails with source.ErrAbsent.
-func New(c cgroup.Config, onAbsent func(error)) (*cgroup.Source, error) {
-	c.Kernel = &kernel{config: c, onAbsent: onAbsent}
+// the first snapshot. If it cannot be loaded, every snapshot fails with source.ErrAbsent;
+// after an error that can pass it is tried again.
+func New(c cgroup.Config, e Events) (*cgroup.Source, error) {
+	if e.Absent == nil {
+		e.Absent = func(error) {}
+	}
+	if e.Loaded == nil {
+		e.Loaded = func([]string) {}
+	}
+	c.Kernel = &kernel{config: c, events: e, load: newReader, now: time.Now}
 	return cgroup.New(c)
 }
 
-// kernel loads the program when it is needed.
+// kernel loads the program when it is needed. The source calls it from one goroutine at a
+// time.
 type kernel struct {
-	config   cgroup.Config
-	onAbsent func(error)
+	config cgroup.Config
+	events Events
+	load   func(procfs, sysfs string) (*reader, error)
+	now    func() time.Time
 
-	once   sync.Once
 	reader *reader
-	err    error
+	err    error     // of the last try
+	next   time.Time // of the next one; zero: none
 }
+
+// retry is the time after which loading is tried again.
+const retry = 30 * time.Second
 
 // Read implements cgroup.Kernel.
 func (k *kernel) Read() (*cgroup.Pass, error) {
-	k.once.Do(func() {
-		if k.reader, k.err = newReader(k.config.ProcFS, k.config.SysFS); k.err != nil {
-			k.onAbsent(k.err)
-			k.err = fmt.Errorf("BPF: %w: %w", source.ErrAbsent, k.err)
-		}
-	})
-	if k.err != nil {
-		return nil, k.err
+	if k.reader == nil && (k.err == nil || !k.next.IsZero() && !k.now().Before(k.next)) {
+		k.try()
+	}
+	if k.reader == nil {
+		return nil, fmt.Errorf("BPF: %w: %w", source.ErrAbsent, k.err)
 	}
 	return k.reader.Read()
+}
+
+func (k *kernel) try() {
+	was := k.err
+	if k.reader, k.err = k.load(k.config.ProcFS, k.config.SysFS); k.err == nil {
+		k.events.Loaded(k.reader.finds.lacks())
+		return
+	}
+	if was == nil || was.Error() != k.err.Error() {
+		k.events.Absent(k.err)
+	}
+	if k.next = (time.Time{}); passes(k.err) {
+		k.next = k.now().Add(retry)
+	}
 }
 
 func newReader(procfs, sysfs string) (*reader, error) {
@@ -69,9 +100,12 @@ func newReader(procfs, sysfs string) (*reader, error) {
 	return r, nil
 }
 
-// initialPIDNamespace is the inode of the host's PID namespace (PROC_PID_INIT_INO,
-// include/linux/proc_ns.h).
-const initialPIDNamespace = 0xEFFFFFFC
+// The inodes of the host's namespaces (PROC_PID_INIT_INO and PROC_TIME_INIT_INO,
+// include/linux/proc_ns.h). Start times are those of the time namespace.
+const (
+	initialPIDNamespace  = 0xEFFFFFFC
+	initialTimeNamespace = 0xEFFFFFFA
+)
 
 // ofThisHost returns an error unless a proc file system is the host's: a program reads the
 // host it runs on, with the PIDs of the host.
@@ -86,6 +120,10 @@ func ofThisHost(procfs string) error {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: "/proc/self/ns/pid", Err: err}
+	}
+	var time unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/time", &time); err == nil && time.Ino != initialTimeNamespace {
+		return errors.New("requires the host's time namespace")
 	}
 	self, err := os.Readlink(filepath.Join(procfs, "self"))
 	if st.Ino != initialPIDNamespace || err != nil || self != strconv.Itoa(os.Getpid()) {

@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +27,7 @@ type features struct {
 // The largest machine whose numbers are read from the kernel: the kernel checks each step
 // of a loop over CPUs or nodes when it loads the program.
 const (
-	mostCPUs  = 1024
+	mostCPUs  = 512
 	mostNodes = 16
 )
 
@@ -41,8 +40,11 @@ const licence = "Dual MIT/GPL"
 func load(sysfs string) (*link.Iter, finds, error) {
 	// Before Linux 5.11 a program counts as locked memory. That it cannot be raised shows
 	// when loading fails.
-	_ = rlimit.RemoveMemlock()
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	spec, err := btf.LoadKernelSpec()
+	if passes(err) {
+		return nil, finds{}, fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
 	if err != nil {
 		return nil, finds{}, fmt.Errorf("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
 	}
@@ -52,7 +54,7 @@ func load(sysfs string) (*link.Iter, finds, error) {
 	offsets, err := perCPUOffsets(l, cpus)
 	if err == nil {
 		all.cpus, all.devices = cpus, true
-	} else if refused(err) {
+	} else if refused(err) || passes(err) {
 		return nil, finds{}, explain(err)
 	}
 	less := []features{all, all, all, all, all}
@@ -67,11 +69,21 @@ func load(sysfs string) (*link.Iter, finds, error) {
 			found.io = l.has("task_struct", "ioac.rchar") && l.has("task_struct", "ioac.read_bytes")
 			return iter, found, nil
 		}
-		if refused(err) {
+		if refused(err) || passes(err) {
 			break
 		}
 	}
 	return nil, finds{}, explain(err)
+}
+
+// passes reports whether an error can pass by itself: of too many open files, or memory.
+func passes(err error) bool {
+	for _, e := range [...]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func refused(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }

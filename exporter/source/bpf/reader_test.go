@@ -354,7 +354,7 @@ func TestNoLeaks(t *testing.T) {
 // TestAbsent: without a way to read the kernel there is a reason, and no other error.
 func TestAbsent(t *testing.T) {
 	var reasons []error
-	s, err := New(cgroup.Config{ProcFS: t.TempDir(), SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"}, func(err error) { reasons = append(reasons, err) })
+	s, err := New(cgroup.Config{ProcFS: t.TempDir(), SysFS: "/sys", CgroupFS: "/sys/fs/cgroup"}, Events{Absent: func(err error) { reasons = append(reasons, err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,6 +365,46 @@ func TestAbsent(t *testing.T) {
 	}
 	if len(reasons) != 1 || !strings.Contains(reasons[0].Error(), "is not a proc file system") {
 		t.Errorf("reasons: %v", reasons)
+	}
+}
+
+// TestRetry: loading is tried again after an error that can pass, and only then.
+func TestRetry(t *testing.T) {
+	now := time.Now()
+	tries := 0
+	var err error
+	var absent, loaded []string
+	k := &kernel{
+		now: func() time.Time { return now },
+		load: func(string, string) (*reader, error) {
+			tries++
+			return nil, err
+		},
+		events: Events{
+			Absent: func(reason error) { absent = append(absent, reason.Error()) },
+			Loaded: func(fromFiles []string) { loaded = fromFiles },
+		},
+	}
+	read := func(want int) {
+		t.Helper()
+		if _, err := k.Read(); !errors.Is(err, source.ErrAbsent) {
+			t.Errorf("got %v, want %v", err, source.ErrAbsent)
+		}
+		if tries != want {
+			t.Errorf("%d tries, want %d", tries, want)
+		}
+	}
+	err = fmt.Errorf("opening: %w", unix.EMFILE)
+	read(1)
+	read(1)
+	now = now.Add(retry)
+	read(2)
+	now, err = now.Add(retry), fmt.Errorf("loading: %w", unix.EPERM)
+	read(3)
+	now = now.Add(retry)
+	read(3) // it is refused for good
+	if len(absent) != 2 || loaded != nil {
+		t.Errorf("reasons %q, loaded %q", absent, loaded)
 	}
 }
 

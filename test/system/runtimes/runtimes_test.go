@@ -30,7 +30,7 @@ func TestRuntimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	programs, err := bpf.New(config, func(reason error) { t.Errorf("the bpf source is not available: %v", reason) })
+	programs, err := bpf.New(config, bpf.Events{Absent: func(reason error) { t.Errorf("the bpf source is not available: %v", reason) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ var sourceBPF *cgroup.Source
 // useBPF makes the bpf source answer for the duration of the test.
 func useBPF(t *testing.T) {
 	t.Helper()
-	s, err := bpf.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: cgroupRoot}, func(reason error) {
+	s, err := bpf.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: cgroupRoot}, bpf.Events{Absent: func(reason error) {
 		t.Fatalf("the bpf source is not available: %v", reason)
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func otherSources(t *testing.T) (files, programs *cgroup.Source) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	programs, err = bpf.New(config, func(reason error) { t.Errorf("the bpf source is not available: %v", reason) })
+	programs, err = bpf.New(config, bpf.Events{Absent: func(reason error) { t.Errorf("the bpf source is not available: %v", reason) }})
 	if err != nil {
 		t.Fatal(err)
 	}
