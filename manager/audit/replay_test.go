@@ -161,7 +161,10 @@ func TestReplayAddsUp(t *testing.T) {
 			}
 		}
 		actions := map[string]func(*rapid.T){
-			"": w.compare,
+			"": func(t *rapid.T) {
+				w.compare(t)
+				w.reads(t)
+			},
 			"intent": func(t *rapid.T) {
 				fail(w.intent(t))
 			},

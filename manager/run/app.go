@@ -176,21 +176,7 @@ func (a *App) restore() {
 		a.store.Killed(rec)
 	}
 	known := a.audit.State()
-	a.memory.LastLiveKill = known.LastLiveKill
-	for name, r := range known.Rules {
-		if !r.LastKill.IsZero() {
-			a.memory.LastKill[name] = r.LastKill
-		}
-		s := policy.ReliefState{Unrelieved: r.Unrelieved, StoppedAt: r.StoppedAt}
-		if s.StoppedAt.IsZero() {
-			s.StoppedAt = r.LastKill // approximately, if the kills stop the rule now
-		}
-		a.memory.ReliefState[name] = s
-	}
-	for life, at := range known.DryRun {
-		a.memory.DryKilled[life] = at
-	}
-	a.restoreHour(known)
+	a.memory = known.Memory(a.o.Now())
 	for id, at := range known.Signalled {
 		a.enforcer.Signalled(id, at)
 	}
@@ -202,19 +188,6 @@ func (a *App) restore() {
 	}
 	if n := a.audit.Skipped(); n > 0 {
 		level.Warn(a.o.Logger).Log("msg", "skipped invalid lines of the audit file", "file", a.o.AuditFile, "lines", n)
-	}
-}
-
-// restoreHour restores the kills of the last hour, as distances from now: the wall clock
-// may be set later.
-func (a *App) restoreHour(known audit.State) {
-	now := a.o.Now()
-	since := func(at time.Time) time.Time { return now.Add(-max(0, now.Round(0).Sub(at))) }
-	for _, k := range known.Kills {
-		a.memory.Kills = append(a.memory.Kills, policy.PastKill{Rule: k.Rule, Mode: k.Mode, At: since(k.At)})
-	}
-	if !known.Unread.IsZero() {
-		a.memory.Unread = since(known.Unread)
 	}
 }
 
