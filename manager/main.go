@@ -81,6 +81,11 @@ func execute(args []string, stdout, stderr io.Writer) error {
 	backtestCmd.Flag("runtime", "Runtime whose containers the manager could have killed, docker or podman.").
 		Default(container.Docker).EnumVar(&past.Runtime, container.Docker, container.Podman)
 	outputFlag(backtestCmd)
+	var question cli.WhyOptions
+	whyCmd := app.Command("why", "Print why a container lives, was killed or would be killed next. Kills nothing. Exit status 1: no such container, or part of the answer is unknown.")
+	whyCmd.Arg("container", "Name of a container, its id or the beginning of it.").Required().StringVar(&question.Container)
+	whyAt := whyCmd.Flag("at", "Time to answer for, such as 2026-01-02T15:04:05Z. If empty, now.").PlaceHolder("TIME").String()
+	whyCmd.Flag("output", "Output format, text or json.").Default("text").EnumVar(&question.Output, "text", "json")
 	testCmd := app.Command("test", "Run policy tests, as promtool does for rules. Needs the program prometheus.")
 	testFiles := testCmd.Arg("file", "Policy test files.").Required().Strings()
 	testBinary := testCmd.Flag("prometheus.binary", "Path or name in PATH of the program prometheus.").Default("prometheus").String()
@@ -91,6 +96,7 @@ func execute(args []string, stdout, stderr io.Writer) error {
 	app.Heeds(planCmd, now...)
 	app.Heeds(reportCmd, append(data, "docker.host", "log.*")...)
 	app.Heeds(backtestCmd, data...)
+	app.Heeds(whyCmd, append(now, "audit.file")...)
 	app.Heeds(checkCmd, "config.file")
 	app.Heeds(testCmd)
 	app.Heeds(healthCmd, "web.listen-address", "web.config.file")
@@ -114,10 +120,8 @@ func execute(args []string, stdout, stderr io.Writer) error {
 	case testCmd.FullCommand():
 		return cli.Test(ctx, *testFiles, *testBinary, stdout)
 	case backtestCmd.FullCommand():
-		if *until != "" {
-			if past.Until, err = time.Parse(time.RFC3339, *until); err != nil {
-				return fmt.Errorf("--until: %w", err)
-			}
+		if past.Until, err = parseTime("--until", *until); err != nil {
+			return err
 		}
 		past.Policy, past.Output = o.ConfigFile, output
 		return cli.RunBacktest(ctx, o.Options, past, stdout, stderr)
@@ -138,10 +142,28 @@ func execute(args []string, stdout, stderr io.Writer) error {
 		return cli.Plan(ctx, o.Options, o.ConfigFile, output, stdout)
 	case reportCmd.FullCommand():
 		return cli.PrintReport(ctx, o.Options, o.ConfigFile, output, stdout)
+	case whyCmd.FullCommand():
+		if question.At, err = parseTime("--at", *whyAt); err != nil {
+			return err
+		}
+		question.Policy, question.Audit = o.ConfigFile, o.AuditFile
+		return cli.Why(ctx, o.Options, question, stdout)
 	case runCmd.FullCommand():
 		return serve(ctx, o, hup)
 	}
 	return nil
+}
+
+// parseTime parses the time of a flag; "" is the zero time.
+func parseTime(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s: %w", flag, err)
+	}
+	return at, nil
 }
 
 // promDuration parses a duration as Prometheus does: 1d, 24h, 1h30m.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/config"
+	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
 	"github.com/estiba/estiba/manager/promql"
 	"github.com/estiba/estiba/manager/replay"
@@ -112,7 +113,11 @@ func (t testCase) check(ctx context.Context, client *promql.Client, c *config.Co
 	r.AllLabels = true
 	from, interval := t.from, c.Interval
 	plans := map[time.Duration]policy.Plan{}
-	r.Watch = func(at time.Time, p policy.Plan) { plans[at.Sub(from)] = p }
+	r.Watch = func(d gather.Decision) {
+		if d.Decided {
+			plans[d.Time.Sub(from)] = d.Plan
+		}
+	}
 	out, err := r.Run(ctx, promql.Moments{Start: from, Step: interval, N: int(t.Duration/interval) + 1})
 	if err != nil {
 		return nil, err

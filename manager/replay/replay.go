@@ -65,8 +65,10 @@ type Replayer struct {
 	client *promql.Client
 	policy *gather.Policy
 	engine string
-	// Watch, if not nil, is called with each plan.
-	Watch func(time.Time, policy.Plan)
+	// Watch, if not nil, is called with each decision.
+	Watch func(gather.Decision)
+	// Memory, if not nil, is what the first tick remembers. Run changes it.
+	Memory *policy.Memory
 	// Progress, if not nil, is called after each tick with the number of ticks and
 	// kills so far.
 	Progress func(done, kills int)
@@ -105,6 +107,9 @@ func (r *Replayer) Run(ctx context.Context, m promql.Moments) (Result, error) {
 		return out, err
 	}
 	s := state{memory: policy.NewMemory(), dead: map[string]time.Time{}, stopped: map[string]bool{}}
+	if r.Memory != nil {
+		s.memory = *r.Memory
+	}
 	size := min(windowTicks, m.N)
 	next := r.fetch(ctx, m, 0, size)
 	for from := 0; from < m.N; {
@@ -181,7 +186,12 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 	l, at := r.policy, ch.At(i)
 	s.settle(at)
 	d := gather.Decision{Time: at, At: at, Result: gather.TickOK}
-	defer func() { out.Ticks[d.Result]++ }()
+	defer func() {
+		out.Ticks[d.Result]++
+		if r.Watch != nil {
+			r.Watch(d)
+		}
+	}()
 	d.Measured(ch.Fresh(i, l.Config.MaxSampleAge))
 	seen, err := ch.Containers(i)
 	if err != nil { // as an error of the Engine in a live tick: nothing is decided
@@ -200,8 +210,9 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 		containers = append(containers, p)
 	}
 	answers := make([]policy.Answer, len(l.Rules))
+	d.Rules = make([]gather.RuleAnswer, len(l.Rules))
 	for k, a := range ch.Answers(i) {
-		answers[k] = a.Answer
+		answers[k], d.Rules[k].Err = a.Answer, a.Err
 		if a.Err != nil {
 			was := out.Unusable[l.Rules[k].Config.Name]
 			out.Unusable[l.Rules[k].Config.Name] = Unusable{was.Ticks + 1, a.Err.Error()}
@@ -213,9 +224,7 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 	w := l.World(at, r.engine, d.Data, containers, answers, s.memory.At(at))
 	w.Notices.Waived = true
 	plan := policy.Decide(w)
-	if r.Watch != nil {
-		r.Watch(at, plan)
-	}
+	d.World, d.Plan, d.Decided = w, plan, true
 	s.memory.Advance(w, plan)
 	for _, rule := range w.Rules {
 		now := rule.Relief.Stopped(s.memory.ReliefState[rule.Name])

@@ -138,7 +138,7 @@ var floors = [][]string{
 	{"enforce"},
 	{"gather"},
 	{"replay", "status"},
-	{"policytest", "run"},
+	{"policytest", "run", "why"},
 	{"cli"},
 	{""},
 }
