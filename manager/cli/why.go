@@ -63,7 +63,7 @@ func Why(ctx context.Context, o gather.Options, w WhyOptions, stdout io.Writer) 
 	case w.At.IsZero():
 		q.Tick, err = a.live(ctx)
 	default:
-		q.Tick, err = a.past(ctx, w, q.Life.ID)
+		q.Tick, err = a.past(ctx, w)
 	}
 	if err != nil {
 		q.Unknown = append(q.Unknown, "what is decided about it, "+strings.TrimSpace(err.Error()))
@@ -160,22 +160,28 @@ func (a *asker) inspect(ctx context.Context, id string) (dockerclient.Container,
 
 // live decides once, now, with the memory that a manager has when it starts.
 func (a *asker) live(ctx context.Context) (*why.Tick, error) {
-	memory := a.recorded.State.Memory(a.Now())
-	for _, r := range a.recorded.Unfinished {
-		if r.Mode == policy.Live {
-			memory.InFlight[r.Container] = r.Rule
-		}
-	}
-	for _, r := range a.recorded.Records {
-		if r.Phase == audit.Done && (enforce.Result{Record: r}).PassOver() {
-			memory.Passed[policy.Candidate{Rule: r.Rule, ID: r.Container}] = policy.Passed{StartedAt: r.StartedAt, At: r.Time}
-		}
-	}
+	memory := remembered(a.recorded, a.Now())
 	d := a.gatherer.Decide(ctx, a.policy, memory.At(a.Now()), recordedKills{a})
 	if !d.Decided {
 		return nil, fmt.Errorf("%s: %w", d.Result, d.Err)
 	}
 	return a.tick(d), nil
+}
+
+// remembered is what a manager knows of the recorded kills at a time.
+func remembered(p audit.Past, at time.Time) policy.Memory {
+	memory := p.State.Memory(at)
+	for _, r := range p.Unfinished {
+		if r.Mode == policy.Live {
+			memory.InFlight[r.Container] = r.Rule
+		}
+	}
+	for _, r := range p.Records {
+		if r.Phase == audit.Done && !r.Time.After(at) && (enforce.Result{Record: r}).PassOver() {
+			memory.Passed[policy.Candidate{Rule: r.Rule, ID: r.Container}] = policy.Passed{StartedAt: r.StartedAt, At: r.Time}
+		}
+	}
+	return memory
 }
 
 // tick describes a decision.
@@ -196,8 +202,8 @@ func (a *asker) tick(d gather.Decision) *why.Tick {
 }
 
 // past decides at a time over the history in Prometheus. The ticks before it are those
-// that for and announce count; what was recorded before them is remembered.
-func (a *asker) past(ctx context.Context, w WhyOptions, id string) (*why.Tick, error) {
+// that for and announce count; kills are those of the record.
+func (a *asker) past(ctx context.Context, w WhyOptions) (*why.Tick, error) {
 	engine, err := a.Engine.Runtime(ctx)
 	if err != nil {
 		engine = "" // unknown
@@ -210,14 +216,16 @@ func (a *asker) past(ctx context.Context, w WhyOptions, id string) (*why.Tick, e
 	if err != nil {
 		return nil, err
 	}
-	if before, err := audit.Read(w.Audit, m.Start); err == nil {
-		memory := before.State.Memory(m.Start)
-		r.Memory = &memory
+	r.Recorded = func(at time.Time) (policy.Memory, bool) {
+		if !at.Equal(m.Start) && !at.Equal(w.At) {
+			return policy.Memory{}, false
+		}
+		p, err := audit.Read(w.Audit, at)
+		return remembered(p, at), err == nil
 	}
 	var last gather.Decision
 	r.Watch = func(d gather.Decision) { last = d }
-	result, err := r.Run(ctx, m)
-	if err != nil {
+	if _, err = r.Run(ctx, m); err != nil {
 		return nil, err
 	}
 	if !last.Decided {
@@ -225,11 +233,6 @@ func (a *asker) past(ctx context.Context, w WhyOptions, id string) (*why.Tick, e
 	}
 	t := a.tick(last)
 	t.Past, t.From = true, m.Start
-	for i, k := range result.Kills {
-		if k.ID == id && k.Time.Before(last.Time) {
-			t.Killed = &result.Kills[i]
-		}
-	}
 	return t, nil
 }
 

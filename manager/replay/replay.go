@@ -67,8 +67,10 @@ type Replayer struct {
 	engine string
 	// Watch, if not nil, is called with each decision.
 	Watch func(gather.Decision)
-	// Memory, if not nil, is what the first tick remembers. Run changes it.
-	Memory *policy.Memory
+	// Recorded, if not nil, returns what is recorded of the kills before a tick, in place of
+	// what the replay remembers of them; false: nothing that is newer. The replay makes no
+	// kills then: what was killed is missing in the history.
+	Recorded func(time.Time) (policy.Memory, bool)
 	// Progress, if not nil, is called after each tick with the number of ticks and
 	// kills so far.
 	Progress func(done, kills int)
@@ -107,9 +109,6 @@ func (r *Replayer) Run(ctx context.Context, m promql.Moments) (Result, error) {
 		return out, err
 	}
 	s := state{memory: policy.NewMemory(), dead: map[string]time.Time{}, stopped: map[string]bool{}}
-	if r.Memory != nil {
-		s.memory = *r.Memory
-	}
 	size := min(windowTicks, m.N)
 	next := r.fetch(ctx, m, 0, size)
 	for from := 0; from < m.N; {
@@ -185,6 +184,7 @@ func (s *state) dying(id string) bool {
 func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 	l, at := r.policy, ch.At(i)
 	s.settle(at)
+	r.remember(s, at)
 	d := gather.Decision{Time: at, At: at, Result: gather.TickOK}
 	defer func() {
 		out.Ticks[d.Result]++
@@ -226,6 +226,9 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 	plan := policy.Decide(w)
 	d.World, d.Plan, d.Decided = w, plan, true
 	s.memory.Advance(w, plan)
+	if r.Recorded != nil {
+		return
+	}
 	for _, rule := range w.Rules {
 		now := rule.Relief.Stopped(s.memory.ReliefState[rule.Name])
 		if now && !s.stopped[rule.Name] {
@@ -250,6 +253,17 @@ func (r *Replayer) tick(ch *promql.RangeWindow, i int, s *state, out *Result) {
 		}
 	}
 	s.settle(at) // kills without grace have ended
+}
+
+// remember replaces what is remembered of kills by what is recorded of them.
+func (r *Replayer) remember(s *state, at time.Time) {
+	if r.Recorded == nil {
+		return
+	}
+	if m, newer := r.Recorded(at); newer {
+		m.Held, m.Announced = s.memory.Held, s.memory.Announced
+		s.memory = m
+	}
 }
 
 // classify describes a container. Protection by labels and addresses is known from the

@@ -69,11 +69,8 @@ func (t *Tick) sentences(l Life) []string {
 	if t.Past {
 		list = append(list, fmt.Sprintf("Over Prometheus' history from %s on, the policy decides at %s:", clock(t.From), clock(t.Time)))
 	}
-	if k := t.Killed; k != nil {
-		return append(list, fmt.Sprintf("it would have been killed before, at %s, by rule %s with the value %s.", clock(k.Time), k.Rule, t.value(k.Rule, k.Value)))
-	}
 	if t.Error != "" {
-		list = append(list, "nothing is killed in this tick ("+strings.TrimSpace(t.Error)+").")
+		list = append(list, capital(list, "nothing is killed in this tick ("+strings.TrimSpace(t.Error)+")."))
 	}
 	decisions := t.of(l.ID)
 	if len(decisions) == 0 {
@@ -144,7 +141,7 @@ func (t *Tick) unusable(rule string) bool {
 
 func (t *Tick) unknown(rule string) string {
 	text := "whether rule " + rule + " selects it is unknown: the result of its query is unusable"
-	if err := strings.TrimSpace(t.Errors[rule]); err != "" {
+	if err := strings.TrimSpace(t.Errors[rule]); err != "" && !strings.Contains(t.Error, err) {
 		text += " (" + err + ")"
 	}
 	return text + "."
@@ -192,15 +189,23 @@ func (t *Tick) sentence(d policy.Decision) string {
 	r := t.Policy.Rule(d.Rule)
 	switch {
 	case d.Choice == policy.Kill && r.Policy.Mode == policy.DryRun:
-		return head + ", and no guard spares it: it is recorded as a kill in the next tick, and nothing is done, since the rule is a dry run."
+		return head + ", and no guard spares it; the rule is a dry run: its kill is recorded " + t.next() + ", and nothing is done."
 	case d.Choice == policy.Kill:
-		return head + ", and no guard spares it: it is killed in the next tick, the action is " + string(r.Config.Action) + "."
+		return head + ", and no guard spares it: it is killed " + t.next() + " (action " + string(r.Config.Action) + ")."
 	}
 	text := head + ", and it is spared as " + string(d.Reason) + ": " + guardText(d.Reason)
 	if d.Reason == policy.Protected {
 		text += protection(d.Container)
 	}
 	return text + t.until(*r, d) + "."
+}
+
+// next is when a kill that is decided happens.
+func (t *Tick) next() string {
+	if t.Past {
+		return "then"
+	}
+	return "in the next tick"
 }
 
 // until says when a spared candidate may be killed, as far as that is known.
@@ -220,22 +225,28 @@ func (t *Tick) until(r gather.Rule, d policy.Decision) string {
 		return left("cooldown", r.Config.Cooldown)
 	case policy.OutOfSchedule:
 		return ", " + d.Detail
-	case policy.HourlyBudgetSpent, policy.KillsUnknown:
+	case policy.KillsUnknown:
+		return ", until " + clock(t.Time.Add(d.Wait))
+	case policy.HourlyBudgetSpent:
 		if d.Wait > 0 {
 			return ", until " + clock(t.Time.Add(d.Wait)) + " if nothing else is killed"
 		}
+		return " by kills in flight"
 	case policy.LastOfKind:
 		return t.keep(d.Container)
-	case policy.LastOfGroup, policy.UnknownGroup:
+	case policy.LastOfGroup:
+		return " (by " + d.Detail + "); it may be killed when more of this group run"
+	case policy.UnknownGroup:
 		return " (by " + d.Detail + ")"
 	case policy.BudgetSpent:
-		return fmt.Sprintf(" (max_kills %d, max_kills_per_tick %d); it is considered again in the next tick", r.Config.MaxKills, t.Policy.Config.MaxKillsPerTick)
+		most := fmt.Sprintf(" (max_kills %d, max_kills_per_tick %d)", r.Config.MaxKills, t.Policy.Config.MaxKillsPerTick)
+		return most + "; it is considered again in the next tick"
 	case policy.NoRelief:
 		if at, known := t.Resumes[d.Rule]; known {
 			return "; the rule tries once more at " + clock(at)
 		}
 	case policy.PassedOver:
-		return fmt.Sprintf("; the rule passes over it for %s", length(policy.PassOver))
+		return fmt.Sprintf("; the rule passes over it for %s, or until the manager is started again", length(policy.PassOver))
 	}
 	return ""
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/gather"
 	"github.com/estiba/estiba/manager/policy"
-	"github.com/estiba/estiba/manager/replay"
 	"github.com/estiba/estiba/manager/units"
 )
 
@@ -41,9 +40,6 @@ type Tick struct {
 	// Resumes are when stopped rules try again, by rule; a rule that is not in it is not
 	// stopped, or tries again only after a reload.
 	Resumes map[string]time.Time
-	// Killed is the kill of the container in an earlier tick of the past; nil if there is
-	// none.
-	Killed *replay.Kill
 }
 
 // Answer is the output of `manager why --output=json`.
@@ -101,8 +97,6 @@ func Explain(q Question) Answer {
 func (t *Tick) unknowns(id string) []string {
 	var list []string
 	switch {
-	case t.Killed != nil:
-		return nil
 	case t.Error != "":
 		list = append(list, t.Error)
 	case len(t.of(id)) == 0:
@@ -168,21 +162,24 @@ func (l Life) fate(at time.Time) string {
 	case Paused:
 		return head + " is " + l.listed.State + since(", started at ", l.StartedAt) + "."
 	case Killed:
-		return head + " was killed by the manager at " + clock(l.EndedAt) + since(", it had started at ", l.StartedAt) + "."
+		return head + " was killed by the manager at " + clock(l.EndedAt) + since("; it had started at ", l.StartedAt) + "."
 	case Exited:
-		return head + " is not running" + since(": it ended at ", l.EndedAt) + l.exit() + since(", it had started at ", l.StartedAt) + "."
+		return head + " is not running" + l.exit() + since("; it had started at ", l.StartedAt) + "."
 	}
 	return head + since(" started at ", l.StartedAt) + "; whether it still runs is unknown."
 }
 
-// exit is how a container that the Engine still has ended on its own.
+// exit is how it ended on its own.
 func (l Life) exit() string {
-	if l.listed == nil || l.listed.EndedAt.IsZero() {
+	switch {
+	case l.EndedAt.IsZero():
 		return ""
+	case l.listed == nil:
+		return ": it had exited by " + clock(l.EndedAt)
 	}
-	text := fmt.Sprintf(" with exit code %d", l.listed.ExitCode)
+	text := fmt.Sprintf(": it exited at %s with exit code %d", clock(l.EndedAt), l.listed.ExitCode)
 	if l.listed.OOMKilled {
-		text += " after the kernel ran out of memory for it"
+		text += ", after an OOM kill by the kernel"
 	}
 	return text
 }
