@@ -88,12 +88,12 @@ func TestWhyWithoutPrometheus(t *testing.T) {
 		err    error // nil is none, any error has to match
 		want   string
 	}{
-		"died":         {running, WhyOptions{Container: "dead", Audit: file}, nil, "was killed by the manager at 2026-11-30 11:59:01 UTC"},
-		"by id":        {running, WhyOptions{Container: container.HashID("dead")[:12], Audit: file}, nil, "selected it at 2026-11-30 11:59:00 UTC with the value 1m"},
-		"lives":        {running, WhyOptions{Container: "alive", Audit: file}, ErrIncomplete, "Whether rule surplus selects it is unknown"},
-		"in the past":  {running, WhyOptions{Container: "alive", Audit: file, At: now.Add(-time.Minute)}, ErrIncomplete, "Unknown: what is decided"},
-		"no audit log": {running, WhyOptions{Container: "alive", Audit: missing}, ErrIncomplete, "Unknown: kills of it before now, reading the audit file"},
-		"no Docker":    {down, WhyOptions{Container: "dead", Audit: file}, ErrIncomplete, "Unknown: what runs, connection refused."},
+		"died":              {running, WhyOptions{Container: "dead", Audit: file}, nil, "was killed by the manager at 2026-11-30 11:59:01 UTC"},
+		"by id":             {running, WhyOptions{Container: container.HashID("dead")[:12], Audit: file}, nil, "selected it at 2026-11-30 11:59:00 UTC with the value 1m"},
+		"lives":             {running, WhyOptions{Container: "alive", Audit: file}, ErrIncomplete, "Whether rule surplus selects it is unknown"},
+		"in the past":       {running, WhyOptions{Container: "alive", Audit: file, At: now.Add(-time.Minute)}, ErrIncomplete, "Unknown: what is decided"},
+		"no audit log":      {running, WhyOptions{Container: "alive", Audit: missing}, ErrIncomplete, "Unknown: kills of it before now, "},
+		"no Docker":         {down, WhyOptions{Container: "dead", Audit: file}, ErrIncomplete, "Unknown: what runs, connection refused."},
 		"unknown":           {running, WhyOptions{Container: "nothing", Audit: file}, why.ErrUnknown, ""},
 		"before it started": {running, WhyOptions{Container: "dead", Audit: file, At: start.Add(-time.Second)}, errors.ErrUnsupported, ""},
 		"in the future":     {running, WhyOptions{Container: "dead", Audit: file, At: now.Add(time.Second)}, errors.ErrUnsupported, ""},
