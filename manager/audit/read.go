@@ -18,8 +18,8 @@ type Past struct {
 	Skipped    int // lines that could not be parsed
 }
 
-// attempts limits how often Read begins anew because files were rotated.
-const attempts = 5
+// readAttempts limits how often Read begins anew because files were rotated.
+const readAttempts = 5
 
 // Read reads an audit log that another program may be writing: it takes no lock and
 // changes nothing. os.ErrNotExist: there is none.
@@ -29,7 +29,7 @@ func Read(path string, at time.Time) (Past, error) {
 		return Past{}, err
 	}
 	l := &Log{path: path, keep: DefaultKeep}
-	for range attempts {
+	for range readAttempts {
 		before := identities(l.files())
 		p, err := readFiles(l.files(), at)
 		if err != nil {

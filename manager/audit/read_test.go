@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -52,6 +53,60 @@ func TestReadWhileItIsWritten(t *testing.T) {
 	}
 	if p, err = Read(path, noon); err != nil || len(p.Unfinished) != 1 {
 		t.Errorf("between intent and outcome: %+v, %v", p.Unfinished, err)
+	}
+}
+
+// Files are renamed while they are read: no record is missing between two others.
+func TestReadWhileItRotates(t *testing.T) {
+	dir, err := os.MkdirTemp(memory(), "estiba-audit")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "audit.jsonl")
+	l := open(t, path, Options{MaxBytes: 2000})
+	ended := make(chan error)
+	go func() {
+		for i := range 1000 {
+			rec := record(strconv.Itoa(i))
+			if err := l.Veto(rec); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	consecutive := func() error {
+		p, err := Read(path, time.Now())
+		for i := 1; i < len(p.Records); i++ {
+			before, _ := strconv.Atoi(p.Records[i-1].KillID)
+			if got, _ := strconv.Atoi(p.Records[i].KillID); got != before+1 {
+				t.Fatalf("record %d after %d", got, before)
+			}
+		}
+		return err
+	}
+	for {
+		select {
+		case err := <-ended:
+			must(t, err)
+			must(t, consecutive())
+			return
+		default:
+			_ = consecutive() // not written yet, or rotated all the time
+		}
+	}
+}
+
+// An outcome that was written twice counts once.
+func TestReadOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	rec := record("1")
+	rec.Phase, rec.Outcome, rec.Acted = Done, OutcomeDone, true
+	line, err := encode(rec)
+	must(t, err)
+	must(t, os.WriteFile(path, append(append(line, line...), "garbage\n"...), 0o600))
+	p, err := Read(path, noon.AddDate(1, 0, 0))
+	if err != nil || len(p.Records) != 1 || p.Skipped != 1 || !p.State.Unread.Equal(noon.AddDate(1, 0, 0)) {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

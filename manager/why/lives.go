@@ -21,7 +21,7 @@ type State string
 const (
 	Running State = "running"
 	Paused  State = "paused"  // or restarting, or being removed
-	Exited  State = "exited"  // on its own, as far as the audit log has it
+	Exited  State = "exited"  // on its own, or it is unknown why
 	Killed  State = "killed"  // by the manager
 	Unknown State = "unknown" // the Engine did not answer
 )
@@ -210,9 +210,9 @@ func reliefAfter(kill audit.Record, later []audit.Record) (Relief, time.Time) {
 func (l *Life) settle(known bool) {
 	for _, k := range l.Kills {
 		if k.ended() {
-			l.State, l.EndedAt = Killed, k.Time
-			if k.Outcome == audit.OutcomeAlreadyGone {
-				l.State = Exited
+			l.State, l.EndedAt = Exited, k.Time
+			if k.Outcome == audit.OutcomeDone {
+				l.State = Killed
 			}
 		}
 	}

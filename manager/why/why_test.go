@@ -203,6 +203,7 @@ func paragraphs(t *testing.T) []paragraph {
 	add("vetoed", ask(t, "web", now, []audit.Record{veto}, web, spared(t, policy.Vetoed, false)))
 	paused := kill("web", noon, func(r *audit.Record) { r.Action = "pause" })
 	add("paused", ask(t, "web", now, paused, []dockerclient.Container{listed("web", dockerclient.StatePaused, begun)}, spared(t, policy.Transitional, false)))
+	add("paused, and Docker is down", ask(t, "web", now, paused, nil, nil, "what runs, connection refused"))
 	exited := listed("web", dockerclient.StateExited, begun)
 	exited.EndedAt, exited.ExitCode, exited.OOMKilled = noon, 137, true
 	add("exited on its own", ask(t, "web", now, nil, []dockerclient.Container{exited}, nil))
@@ -332,6 +333,15 @@ func TestFind(t *testing.T) {
 		if want == ErrAmbiguous && !strings.Contains(err.Error(), "aaaaaaaaaaaa web, aabbbbbbbbbb web") {
 			t.Errorf("no candidates in %v", err)
 		}
+	}
+}
+
+// An id is that of one container, also beside one without a name.
+func TestLivesOfAnID(t *testing.T) {
+	records := []audit.Record{{Phase: audit.Done, KillID: "1", Container: id("a")}, {Phase: audit.Done, KillID: "2", Container: id("b")}}
+	m, err := Find(id("a"), records, nil)
+	if lives := m.Lives(records, nil, true); err != nil || len(lives) != 1 || lives[0].ID != id("a") {
+		t.Errorf("lives %+v, %v", lives, err)
 	}
 }
 
