@@ -26,7 +26,7 @@ const readAttempts = 5
 func Read(path string, at time.Time) (Past, error) {
 	path, err := resolve(path)
 	if err != nil {
-		return Past{}, err
+		return Past{}, fmt.Errorf("reading the audit file: %w", err)
 	}
 	l := &Log{path: path, keep: DefaultKeep}
 	for range readAttempts {

@@ -72,7 +72,7 @@ func Why(ctx context.Context, o gather.Options, w WhyOptions, stdout io.Writer) 
 	if w.Output == "json" {
 		err = printJSON(stdout, answer)
 	} else {
-		_, err = fmt.Fprintln(stdout, answer.Text)
+		_, err = fmt.Fprintln(stdout, printable(answer.Text))
 	}
 	if err == nil && len(answer.Unknown) > 0 {
 		err = fmt.Errorf("%w: %d unknown", ErrIncomplete, len(answer.Unknown))
@@ -104,7 +104,7 @@ func (a *asker) find(ctx context.Context, w WhyOptions) (q why.Question, err err
 	}
 	m, err := why.Find(w.Container, a.recorded.Records, listed)
 	if err != nil {
-		return q, errors.Join(append([]error{err}, failed...)...)
+		return q, besides(err, failed)
 	}
 	var inspected []dockerclient.Container
 	for _, c := range m.Listed(listed) {
@@ -120,9 +120,17 @@ func (a *asker) find(ctx context.Context, w WhyOptions) (q why.Question, err err
 	q.Lives = m.Lives(a.recorded.Records, inspected, answered)
 	found := false
 	if q.Life, found = why.At(q.Lives, w.At); !found {
-		return q, errors.Join(append([]error{noLife(w, q.Lives)}, failed...)...)
+		return q, besides(noLife(w, q.Lives), failed)
 	}
 	return q, nil
+}
+
+// besides is an error with others that may be its cause.
+func besides(err error, others []error) error {
+	for _, other := range others {
+		err = fmt.Errorf("%w; %w", err, other)
+	}
+	return err
 }
 
 // noLife: the container is known, but not at that time.

@@ -61,7 +61,7 @@ func whyRecord(t *testing.T, name string, start, at time.Time) string {
 	}
 	defer l.Close()
 	rec := audit.Record{
-		Time: at, KillID: "k1", Rule: "old", Container: container.HashID(name), Name: name, StartedAt: start, Mode: policy.Live, Action: "remove",
+		Time: at, KillID: "k1\x1b[31m", Rule: "old", Container: container.HashID(name), Name: name, StartedAt: start, Mode: policy.Live, Action: "remove",
 		Query: "time() - estiba_container_start_time_seconds", Value: 60,
 	}
 	if err := l.Intent(rec); err != nil {
@@ -89,11 +89,12 @@ func TestWhyWithoutPrometheus(t *testing.T) {
 		want   string
 	}{
 		"died":              {running, WhyOptions{Container: "dead", Audit: file}, nil, "was killed by the manager at 2026-11-30 11:59:01 UTC"},
-		"by id":             {running, WhyOptions{Container: container.HashID("dead")[:12], Audit: file}, nil, "selected it at 2026-11-30 11:59:00 UTC with the value 1m"},
+		"by id":             {running, WhyOptions{Container: container.HashID("dead")[:12], Audit: file}, nil, "with the value 1m, no guard spared it, and the action was remove (kill k1?[31m)"},
 		"lives":             {running, WhyOptions{Container: "alive", Audit: file}, ErrIncomplete, "Whether rule surplus selects it is unknown"},
 		"in the past":       {running, WhyOptions{Container: "alive", Audit: file, At: now.Add(-time.Minute)}, ErrIncomplete, "Unknown: what is decided"},
 		"no audit log":      {running, WhyOptions{Container: "alive", Audit: missing}, ErrIncomplete, "Unknown: kills of it before now, "},
 		"no Docker":         {down, WhyOptions{Container: "dead", Audit: file}, ErrIncomplete, "Unknown: what runs, connection refused."},
+		"nobody answers":    {down, WhyOptions{Container: "dead", Audit: missing}, why.ErrUnknown, ""},
 		"unknown":           {running, WhyOptions{Container: "nothing", Audit: file}, why.ErrUnknown, ""},
 		"before it started": {running, WhyOptions{Container: "dead", Audit: file, At: start.Add(-time.Second)}, errors.ErrUnsupported, ""},
 		"in the future":     {running, WhyOptions{Container: "dead", Audit: file, At: now.Add(time.Second)}, errors.ErrUnsupported, ""},

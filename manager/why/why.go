@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/estiba/estiba/internal/container"
 	"github.com/estiba/estiba/manager/gather"
@@ -50,7 +49,7 @@ type Answer struct {
 	Decisions []Decision `json:"decisions"`           // of the rules that select the container
 	Others    []Other    `json:"other_lives"`
 	Unknown   []string   `json:"unknown"` // what could not be read
-	Text      string     `json:"text"`
+	Text      string     `json:"text"`    // not only printable characters
 }
 
 // Decision is the decision of one rule.
@@ -89,7 +88,7 @@ func Explain(q Question) Answer {
 		}
 		a.Unknown = append(a.Unknown, q.Tick.unknowns(q.Life.ID)...)
 	}
-	a.Text = printable(strings.Join(slices.DeleteFunc(q.sentences(a.Others), func(s string) bool { return s == "" }), " "))
+	a.Text = strings.Join(slices.DeleteFunc(q.sentences(a.Others), func(s string) bool { return s == "" }), " ")
 	return a
 }
 
@@ -108,17 +107,6 @@ func (t *Tick) unknowns(id string) []string {
 		}
 	}
 	return list
-}
-
-// printable replaces what a terminal could take for a command: names and values of
-// labels are any text.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // finite replaces values that JSON cannot represent by 0; their reason is no_data.

@@ -189,7 +189,7 @@ func paragraphs(t *testing.T) []paragraph {
 			r.Outcome = o
 			switch o {
 			case audit.OutcomeRefused:
-				r.Guard, r.Veto = policy.Vetoed, &audit.Veto{Silences: []string{"5f0c"}, CreatedBy: "ana", Comment: "until noon\x1b[31m"}
+				r.Guard, r.Veto = policy.Vetoed, &audit.Veto{Silences: []string{"5f0c"}, CreatedBy: "ana", Comment: "until noon"}
 			case audit.OutcomeFailed:
 				r.Error = "stopping container: context deadline exceeded"
 			case audit.OutcomeUnknown:
