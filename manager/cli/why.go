@@ -30,7 +30,7 @@ type WhyOptions struct {
 	Output    string    // text or json
 }
 
-// ErrIncomplete: the answer was printed, and part of it is unknown.
+// ErrIncomplete means that the answer was printed, and that part of it is unknown.
 var ErrIncomplete = errors.New("the answer is incomplete")
 
 // longestPast limits the ticks before that of a past decision.
@@ -53,7 +53,7 @@ func Why(ctx context.Context, o gather.Options, w WhyOptions, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	a := asker{Options: o, gatherer: g, policy: p}
+	a := asker{Options: o, gatherer: g, policy: p, name: config.PolicyName(w.Policy)}
 	q, err := a.find(ctx, w)
 	if err != nil {
 		return err
@@ -85,6 +85,7 @@ type asker struct {
 	gather.Options
 	gatherer *gather.Gatherer
 	policy   *gather.Policy
+	name     string // of the policy
 	recorded audit.Past
 }
 
@@ -194,7 +195,9 @@ func remembered(p audit.Past, at time.Time) policy.Memory {
 
 // tick describes a decision.
 func (a *asker) tick(d gather.Decision) *why.Tick {
-	t := &why.Tick{Time: d.Time, Policy: a.policy, Plan: d.Plan, Errors: map[string]string{}, Resumes: map[string]time.Time{}}
+	t := &why.Tick{
+		Time: d.Time, Name: a.name, Policy: a.policy, Plan: d.Plan, Errors: map[string]string{}, Resumes: map[string]time.Time{},
+	}
 	if d.Result != gather.TickOK {
 		t.Error = fmt.Sprintf("%s: %v", d.Result, d.Err)
 	}

@@ -81,15 +81,15 @@ func TestWhyWithoutPrometheus(t *testing.T) {
 	file := whyRecord(t, "dead", start, now.Add(-time.Minute))
 	running := whyEngine{containers: []dockerclient.Container{whyRunning("alive", start)}}
 	down := whyEngine{err: errors.New("connection refused")}
-	missing := filepath.Join(t.TempDir(), "none")
+	short, missing := container.ShortID(container.HashID("dead")), filepath.Join(t.TempDir(), "none")
 	for name, c := range map[string]struct {
 		engine whyEngine
 		about  WhyOptions
-		err    error // nil is none, any error has to match
+		err    error // nil is none, errors.ErrUnsupported any, without output
 		want   string
 	}{
 		"died":              {running, WhyOptions{Container: "dead", Audit: file}, nil, "was killed by the manager at 2026-11-30 11:59:01 UTC"},
-		"by id":             {running, WhyOptions{Container: container.HashID("dead")[:12], Audit: file}, nil, "with the value 1m, no guard spared it, and the action was remove (kill k1?[31m)"},
+		"by id":             {running, WhyOptions{Container: short, Audit: file}, nil, "the action was remove (kill k1?[31m)"},
 		"lives":             {running, WhyOptions{Container: "alive", Audit: file}, ErrIncomplete, "Whether rule surplus selects it is unknown"},
 		"in the past":       {running, WhyOptions{Container: "alive", Audit: file, At: now.Add(-time.Minute)}, ErrIncomplete, "Unknown: what is decided"},
 		"no audit log":      {running, WhyOptions{Container: "alive", Audit: missing}, ErrIncomplete, "Unknown: kills of it before now, "},
@@ -103,7 +103,7 @@ func TestWhyWithoutPrometheus(t *testing.T) {
 			o := gather.Options{PrometheusURL: "http://127.0.0.1:1", Engine: c.engine, Now: func() time.Time { return now }}
 			var out bytes.Buffer
 			err := Why(context.Background(), o, c.about, &out)
-			if c.err == errors.ErrUnsupported {
+			if errors.Is(c.err, errors.ErrUnsupported) {
 				if err == nil || out.Len() > 0 {
 					t.Errorf("error %v, output %s", err, &out)
 				}

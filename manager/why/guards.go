@@ -67,7 +67,9 @@ func (t *Tick) of(id string) (list []policy.Decision) {
 func (t *Tick) sentences(l Life) []string {
 	var list []string
 	if t.Past {
-		list = append(list, fmt.Sprintf("Over Prometheus' history from %s on, the policy decides at %s:", clock(t.From), clock(t.Time)))
+		list = append(list, fmt.Sprintf("Over Prometheus' history from %s on, the policy %s decides at %s:", clock(t.From), t.Name, clock(t.Time)))
+	} else {
+		list = append(list, "The policy "+t.Name+" decides now:")
 	}
 	if t.Error != "" {
 		list = append(list, capital(list, "nothing is killed in this tick ("+strings.TrimSpace(t.Error)+")."))

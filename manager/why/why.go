@@ -32,6 +32,7 @@ type Tick struct {
 	From time.Time
 	// Error is why the tick is skipped; "" if it is not.
 	Error  string
+	Name   string // of the policy
 	Policy *gather.Policy
 	Plan   policy.Plan
 	// Errors are why the result of a rule's query is unusable, by rule.

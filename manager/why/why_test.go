@@ -111,7 +111,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{policy: p, tick: Tick{Time: noon, Policy: p, Errors: map[string]string{}, Resumes: map[string]time.Time{}}}
+	w := &world{policy: p, tick: Tick{Time: noon, Name: "a.yml", Policy: p, Errors: map[string]string{}, Resumes: map[string]time.Time{}}}
 	containers := []policy.Container{w.container("web"), w.container("api")}
 	answers := []policy.Answer{{Samples: []policy.Sample{w.sample("web", 7200)}}, {}}
 	memory := policy.NewMemory()
@@ -330,7 +330,7 @@ func TestFind(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", text, err, want)
 		}
-		if want == ErrAmbiguous && !strings.Contains(err.Error(), "aaaaaaaaaaaa web, aabbbbbbbbbb web") {
+		if errors.Is(want, ErrAmbiguous) && !strings.Contains(err.Error(), "aaaaaaaaaaaa web, aabbbbbbbbbb web") {
 			t.Errorf("no candidates in %v", err)
 		}
 	}
