@@ -34,8 +34,11 @@ func (f finds) lacks() (all []string) {
 		there bool
 		name  string
 	}{
-		{f.times, "CPU time of cgroups"}, {f.cpuacct, "CPU time of cgroups v1"}, {f.inactive, "inactive file pages"},
-		{f.devices, "storage traffic of cgroups"}, {f.io, "I/O of processes"},
+		{f.times, "CPU time of cgroups"},
+		{f.cpuacct, "CPU time of cgroups v1"},
+		{f.inactive, "inactive file pages"},
+		{f.devices, "storage traffic of cgroups"},
+		{f.io, "I/O of processes"},
 	} {
 		if !part.there {
 			all = append(all, part.name)
