@@ -81,7 +81,9 @@ func newSources(c Config, logger log.Logger) (*sources, error) {
 		},
 		Loaded: func(fromFiles []string) {
 			s.noBPF.Store(false)
-			level.Info(logger).Log("msg", "BPF program loaded", "from_files", strings.Join(fromFiles, ", "))
+			if len(fromFiles) > 0 {
+				level.Info(logger).Log("msg", "this kernel does not offer all to BPF programs", "from_files", strings.Join(fromFiles, ", "))
+			}
 		},
 	}); err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func explain(err error) error {
 	case locked():
 		return fmt.Errorf("the kernel is locked down (lockdown=confidentiality): %w", err)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("requires CAP_BPF and CAP_PERFMON, or root: %w", err)
+		return fmt.Errorf("requires CAP_BPF and CAP_PERFMON, or root: %w", unix.EPERM) // the library's text is about memory
 	case errors.Is(err, unix.EINVAL), errors.Is(err, errNoMember), errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound):
 		return fmt.Errorf("not supported by this kernel: %w", err)
 	}
