@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"syscall"
@@ -196,15 +197,15 @@ type set struct {
 // once, if the file names the cgroups of the pass: a process may move, or begin to exit,
 // between the two.
 func (t *processes) enterSet(p *process) (changed bool) {
-	g := t.groups.bySet[p.kernel.set]
-	if known, ok := t.sets[p.kernel.set]; ok && g != nil && known.hash == g.Hash && known.unified == g.Unified.ID &&
-		(!t.renames || t.now-known.read < recheck) {
+	if t.knows(p) {
+		known := t.sets[p.kernel.set]
 		if p.at == known.at {
 			return false
 		}
 		p.at, p.membership = known.at, known.membership
 		return true
 	}
+	g := t.groups.bySet[p.kernel.set]
 	was, at := p.membership, p.at
 	p.at = "" // the file is parsed whatever it says
 	t.enterFile(p)
@@ -220,6 +221,16 @@ func (t *processes) enterSet(p *process) (changed bool) {
 		return false
 	}
 	return true
+}
+
+// knows reports whether the combination of cgroups of a process is known without a file.
+func (t *processes) knows(p *process) bool {
+	if p.kernel == nil {
+		return false
+	}
+	known, ok := t.sets[p.kernel.set]
+	g := t.groups.bySet[p.kernel.set]
+	return ok && g != nil && known.hash == g.Hash && known.unified == g.Unified.ID && (!t.renames || t.now-known.read < recheck)
 }
 
 // exits reports whether a process has begun to exit: its file then says "/" for v1
@@ -246,7 +257,11 @@ func (s *Source) verify(m membership, g *KernelGroup) bool {
 			continue
 		}
 		at, ok := m[controllers()[k]]
-		if n, _ := climbs(at); !ok || n > 0 || inodeOf(root+at) != id {
+		if s.hierarchies.private { // paths are relative to the own container
+			ok = ok && s.hierarchies.located(controllers()[k])
+			at = path.Join(s.hierarchies.self.path, at)
+		}
+		if !ok || inodeOf(path.Join(root, at)) != id {
 			return false
 		}
 	}

@@ -451,6 +451,31 @@ func TestKernelFirst(t *testing.T) {
 	}
 }
 
+// TestKernelPrivate: in a cgroup namespace paths are relative to the own container, which is
+// found by itself.
+func TestKernelPrivate(t *testing.T) {
+	root := t.TempDir()
+	at := filepath.Join(root, "kubepods", "other")
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &Source{hierarchies: newHierarchies(root)}
+	h := s.hierarchies
+	h.roots[unified], h.private = root, true
+	h.note(membership{"": "/../other"})
+	g := &KernelGroup{}
+	g.Unified.ID = inodeOf(at)
+	if m := (membership{"": "/../other"}); s.verify(m, g) {
+		t.Error("verified before the own container is known")
+	}
+	h.self.path, h.ups[""] = "/kubepods/own", 2
+	for path, want := range map[string]bool{"/../other": true, "/": false, "/../own": false} {
+		if got := s.verify(membership{"": path}, g); got != want {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+}
+
 // TestKernelHierarchies: ids are unique within a hierarchy only.
 func TestKernelHierarchies(t *testing.T) {
 	s := &Source{}

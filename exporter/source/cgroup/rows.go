@@ -53,7 +53,7 @@ func (s *Source) identify(clock clock) {
 func (s *Source) visit(p *process, clock clock) {
 	p.changed = false
 	member := p.under != nil || p.was != nil
-	if !member && p.kernel == nil && !p.due(clock) {
+	if !member && !p.due(clock) && !s.processes.knows(p) {
 		return
 	}
 	switch p.changed = s.processes.enter(p); {
