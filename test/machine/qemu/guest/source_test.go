@@ -24,9 +24,10 @@ var sourceBPF *cgroup.Source
 // useBPF makes the bpf source answer for the duration of the test.
 func useBPF(t *testing.T) {
 	t.Helper()
-	s, err := bpf.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: cgroupRoot}, bpf.Events{Absent: func(reason error) {
-		t.Fatalf("the bpf source is not available: %v", reason)
-	}})
+	s, err := bpf.New(cgroup.Config{ProcFS: "/proc", SysFS: "/sys", CgroupFS: cgroupRoot}, bpf.Events{
+		Absent: func(reason error) { t.Fatalf("the bpf source is not available: %v", reason) },
+		Loaded: func(fromFiles []string) { t.Logf("from files: %q", fromFiles) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
