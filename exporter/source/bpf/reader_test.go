@@ -55,14 +55,14 @@ func threads(n int) {
 				f.Close()
 			}
 			ready <- true
-			select {}
+			time.Sleep(time.Hour) // not select: the runtime ends a program that cannot go on
 		}()
 	}
 	for range n {
 		<-ready
 	}
 	fmt.Println("ready")
-	select {}
+	time.Sleep(time.Hour)
 }
 
 // headless ends its main thread. Another one goes on.

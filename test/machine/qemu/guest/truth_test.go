@@ -312,8 +312,14 @@ func TestOOMKills(t *testing.T) {
 	if err := os.WriteFile("/proc/"+init+"/oom_score_adj", []byte("-1000"), 0); err != nil {
 		t.Fatal(err)
 	}
-	// Only after both have started: start waits for them.
-	if err := os.WriteFile(dir+"/memory.max", []byte("16777216"), 0); err != nil {
+	// Only after both have started: start waits for them. Package os opens cgroup files with
+	// O_NONBLOCK, with which Linux 6.17 and newer only sets the limit.
+	fd, err := syscall.Open(dir+"/memory.max", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if _, err := syscall.Write(fd, []byte("16777216")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "OOM kill", func() bool { return keyed(t, dir+"/memory.events", "oom_kill") > 0 })
