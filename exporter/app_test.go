@@ -309,6 +309,7 @@ func TestClockIsSet(t *testing.T) {
 	c := testConfig(t)
 	c.ProcFS, c.CgroupFS = tr.Proc, tr.Cgroup
 	address := startApp(t, c)
+	testutil.Eventually(t, 20*time.Second, "the first snapshot, which the exporter takes by itself", func() bool { return status("http://"+address+"/-/ready") == http.StatusOK })
 	started := func() string {
 		text, err := scrape(address)
 		if err != nil {
