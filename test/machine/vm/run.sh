@@ -64,6 +64,8 @@ say "estiba.ko built, sparse clean"
 payload=$build/payload
 rm -rf "$payload"
 mkdir -p "$payload/bin" "$payload/manager"
+# A module of its own, so that ./... leaves its copies out.
+printf 'module payload\n' >"$payload/go.mod"
 cd "$top"
 export CGO_ENABLED=0
 for program in exporter manager generator; do
