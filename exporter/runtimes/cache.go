@@ -310,7 +310,7 @@ func (c *Cache) apply(ctx context.Context, e Event) error {
 				return err
 			}
 		}
-		c.countOOM(e.ID)
+		c.countOOM(e.ID, time.Time{})
 	case "destroy", "remove":
 		c.mu.Lock()
 		if _, ok := c.byID[e.ID]; ok {
@@ -343,7 +343,7 @@ func (c *Cache) fetch(ctx context.Context, id string) error {
 	if i.State.Ended() && c.ran[id] {
 		delete(c.ran, id)
 		if c.about.OOMByExit && i.State.OOMKilled {
-			c.countOOMExit(id, d.EndedAt)
+			c.countOOM(id, d.EndedAt)
 		}
 	}
 	return nil

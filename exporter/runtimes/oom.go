@@ -11,36 +11,19 @@ type OOM struct {
 	exit time.Time // the last exit that was counted as an event
 }
 
-// countOOM counts one event, unless the container was already removed and has no
-// name.
-func (c *Cache) countOOM(id string) {
+// countOOM counts one event, unless the container was already removed and has no name. exit
+// is the time of the exit that is the event, zero if it is another: the event of a start may
+// come after the end was inspected, and then of both, so the same exit counts once.
+func (c *Cache) countOOM(id string, exit time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byID[id] == nil {
-		return
-	}
 	o := c.ooms[id]
-	o.Events++
-	o.Last = time.Now()
-	c.ooms[id] = o
-}
-
-// countOOMExit counts an exit as an event. The event of its start may come after its end was
-// inspected, and then of both: the same exit counts once.
-func (c *Cache) countOOMExit(id string, at time.Time) {
-	c.mu.Lock()
-	was := c.ooms[id].exit
-	c.mu.Unlock()
-	if !at.IsZero() && at.Equal(was) {
+	if c.byID[id] == nil || !exit.IsZero() && exit.Equal(o.exit) {
 		return
 	}
-	c.countOOM(id)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o, ok := c.ooms[id]; ok {
-		o.exit = at
-		c.ooms[id] = o
-	}
+	o.Events++
+	o.Last, o.exit = time.Now(), exit
+	c.ooms[id] = o
 }
 
 // addOOMs adds the running and exited containers with out-of-memory events since the
