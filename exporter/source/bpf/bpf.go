@@ -59,13 +59,21 @@ type kernel struct {
 // retry is the time after which loading is tried again.
 const retry = 30 * time.Second
 
-// Read implements cgroup.Kernel.
-func (k *kernel) Read() (*cgroup.Pass, error) {
+// Ready implements cgroup.Kernel: it loads the program.
+func (k *kernel) Ready() error {
 	if k.reader == nil && (k.err == nil || !k.next.IsZero() && !k.now().Before(k.next)) {
 		k.try()
 	}
 	if k.reader == nil {
-		return nil, fmt.Errorf("BPF: %w: %w", source.ErrAbsent, k.err)
+		return fmt.Errorf("BPF: %w: %w", source.ErrAbsent, k.err)
+	}
+	return nil
+}
+
+// Read implements cgroup.Kernel.
+func (k *kernel) Read() (*cgroup.Pass, error) {
+	if err := k.Ready(); err != nil {
+		return nil, err
 	}
 	return k.reader.Read()
 }

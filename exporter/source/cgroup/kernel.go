@@ -5,6 +5,9 @@ import "github.com/estiba/estiba/exporter/source/cgroup/procfile"
 // Kernel reads the processes and cgroups of this host in one pass, without the files of
 // each.
 type Kernel interface {
+	// Ready returns the error of a Kernel that this host does not have, before anything else
+	// is read.
+	Ready() error
 	// Read returns what the kernel has now. It is valid until the next call.
 	Read() (*Pass, error)
 }

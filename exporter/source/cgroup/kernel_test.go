@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"errors"
 	"hash/fnv"
 	"os"
 	"path"
@@ -26,6 +27,8 @@ type treeKernel struct {
 	change func(*Pass) // nil: none
 	passes int
 }
+
+func (k *treeKernel) Ready() error { return nil }
 
 func (k *treeKernel) Read() (*Pass, error) {
 	k.passes++
@@ -525,5 +528,19 @@ func TestKernelReaped(t *testing.T) {
 	}
 	if k.passes != passes+2 {
 		t.Errorf("%d passes, want 2", k.passes-passes)
+	}
+}
+
+// absentKernel is a kernel that this host does not have.
+type absentKernel struct{ treeKernel }
+
+func (absentKernel) Ready() error { return source.ErrAbsent }
+
+// TestKernelAbsent: for a kernel that is not there nothing is read.
+func TestKernelAbsent(t *testing.T) {
+	s := onTree(t, newTree(t, "v2-systemd", hosttree.Numbered(0)), func(c *Config) { c.Kernel = &absentKernel{} })
+	s.reader.opening = func(path string) { t.Errorf("reads %s", path) }
+	if _, err := s.Snapshot(t.Context()); !errors.Is(err, source.ErrAbsent) {
+		t.Errorf("got %v, want %v", err, source.ErrAbsent)
 	}
 }

@@ -15,6 +15,11 @@ import (
 func (s *Source) Snapshot(ctx context.Context) (*source.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if k := s.config.Kernel; k != nil {
+		if err := k.Ready(); err != nil {
+			return nil, err
+		}
+	}
 	began := time.Now()
 	wall := s.config.Now()
 	snap := &source.Snapshot{Source: s.Name(), Schema: "1", Module: "estiba-exporter"}
