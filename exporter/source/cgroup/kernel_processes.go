@@ -151,24 +151,16 @@ func (t *processes) complement(p *process) {
 	if p.kernel == nil || !p.kernel.incomplete {
 		return
 	}
-	b, err := t.reader.read(t.path(p.pid, "stat"))
+	is, err := t.stat(p)
 	if err != nil {
 		return // it keeps its last ones
-	}
-	is, err := procfile.ParseStat(b, p.Comm)
-	if err != nil || is.Start != p.start {
-		return
 	}
 	p.User, p.System, p.Minor, p.Major = max(p.User, is.User), max(p.System, is.System), max(p.Minor, is.Minor), max(p.Major, is.Major)
 }
 
 // reparent reads the parent of a process again: the former one has exited during the pass.
 func (t *processes) reparent(p *process) {
-	b, err := t.reader.read(t.path(p.pid, "stat"))
-	if err != nil {
-		return
-	}
-	if is, err := procfile.ParseStat(b, p.Comm); err == nil && is.Start == p.start {
+	if is, err := t.stat(p); err == nil {
 		p.Parent = is.Parent
 	}
 }
@@ -236,12 +228,8 @@ func (t *processes) knows(p *process) bool {
 // exits reports whether a process has begun to exit: its file then says "/" for v1
 // hierarchies.
 func (t *processes) exits(p *process) bool {
-	b, err := t.reader.read(t.path(p.pid, "stat"))
-	if err != nil {
-		return gone(err)
-	}
-	is, err := procfile.ParseStat(b, p.Comm)
-	return err == nil && (is.Start != p.start || is.Exiting && !p.headless())
+	is, err := t.stat(p)
+	return gone(err) || err == nil && is.Exiting && !p.headless()
 }
 
 // prune forgets the combinations of cgroups that no process is in.

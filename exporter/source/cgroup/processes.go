@@ -318,14 +318,25 @@ func (t *processes) again(p *process, f *file, name string) ([]byte, error) {
 // check returns an error if the process is gone. A stat that is not parsable does not
 // mean that.
 func (t *processes) check(p *process) error {
+	_, err := t.stat(p)
+	if errors.Is(err, procfile.ErrFormat) {
+		return nil
+	}
+	return err
+}
+
+// stat reads the stat of a process by its name. The error is errRecycled for that of another
+// process.
+func (t *processes) stat(p *process) (procfile.Stat, error) {
 	b, err := t.reader.read(t.path(p.pid, "stat"))
 	if err != nil {
-		return err
+		return procfile.Stat{}, err
 	}
-	if is, err := procfile.ParseStat(b, p.Comm); err == nil && is.Start != p.start {
-		return errRecycled
+	is, err := procfile.ParseStat(b, p.Comm)
+	if err == nil && is.Start != p.start {
+		err = errRecycled
 	}
-	return nil
+	return is, err
 }
 
 // errRecycled is ESRCH for a process whose PID was reused.
