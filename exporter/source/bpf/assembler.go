@@ -240,6 +240,24 @@ func (a *assembler) eachCPU(cpus int, body func()) {
 	a.here(done)
 }
 
+// eachNode runs body for each node of the list whose head is at R8, with R9 = its address. It
+// jumps to cut after most nodes, or if the list cannot be followed.
+func (a *assembler) eachNode(most int32, cut string, body func()) {
+	loop, done := a.label(), a.label()
+	a.emit(asm.Mov.Imm(asm.R0, 0))
+	a.put(stackCount, asm.R0)
+	a.pointer(asm.R9, asm.R8, 0)
+	a.here(loop)
+	a.emit(asm.JEq.Reg(asm.R9, asm.R8, done), asm.JEq.Imm(asm.R9, 0, cut))
+	a.get(asm.R1, stackCount)
+	a.emit(asm.Add.Imm(asm.R1, 1), asm.JGT.Imm(asm.R1, most, cut))
+	a.put(stackCount, asm.R1)
+	body()
+	a.pointer(asm.R9, asm.R9, 0)
+	a.emit(asm.Ja.Label(loop))
+	a.here(done)
+}
+
 // write sends the first n bytes of the record to the reader; R7 is the seq_file.
 func (a *assembler) write(n int) {
 	a.emit(

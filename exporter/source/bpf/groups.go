@@ -95,24 +95,17 @@ const maxHierarchies = 32
 func (a *assembler) hash() {
 	const link = "cgrp_cset_link"
 	next := a.at(link, "cgrp_link").offset
-	loop, done := a.label(), a.label()
-	a.emit(asm.Mov.Reg(asm.R8, asm.R6), asm.Add.Imm(asm.R8, int32(a.at("css_set", "cgrp_links").offset)), asm.Mov.Imm(asm.R0, 0))
-	a.put(stackCount, asm.R0)
-	a.pointer(asm.R9, asm.R8, 0)
-	a.here(loop)
-	a.emit(asm.JEq.Reg(asm.R9, asm.R8, done), asm.JEq.Imm(asm.R9, 0, done))
-	a.get(asm.R1, stackCount)
-	a.emit(asm.Add.Imm(asm.R1, 1), asm.JGT.Imm(asm.R1, maxHierarchies, done))
-	a.put(stackCount, asm.R1)
-	a.pointer(asm.R1, asm.R9, a.at(link, "cgrp").offset-next)
-	a.pointer(asm.R1, asm.R1, a.at("cgroup", "kn").offset)
-	a.pointer(asm.R1, asm.R1, a.at("kernfs_node", "id").offset)
-	a.get(asm.R2, stackRecord+groupHash)
-	a.emit(asm.Mul.Imm(asm.R2, 1000003), asm.Add.Reg(asm.R2, asm.R1))
-	a.put(stackRecord+groupHash, asm.R2)
-	a.pointer(asm.R9, asm.R9, 0)
-	a.emit(asm.Ja.Label(loop))
-	a.here(done)
+	cut := a.label()
+	a.emit(asm.Mov.Reg(asm.R8, asm.R6), asm.Add.Imm(asm.R8, int32(a.at("css_set", "cgrp_links").offset)))
+	a.eachNode(maxHierarchies, cut, func() {
+		a.pointer(asm.R1, asm.R9, a.at(link, "cgrp").offset-next)
+		a.pointer(asm.R1, asm.R1, a.at("cgroup", "kn").offset)
+		a.pointer(asm.R1, asm.R1, a.at("kernfs_node", "id").offset)
+		a.get(asm.R2, stackRecord+groupHash)
+		a.emit(asm.Mul.Imm(asm.R2, 1000003), asm.Add.Reg(asm.R2, asm.R1))
+		a.put(stackRecord+groupHash, asm.R2)
+	})
+	a.here(cut)
 }
 
 // unified adds the numbers that every cgroup of the v2 hierarchy has.
@@ -350,10 +343,8 @@ func (a *assembler) devices(features features, end string) {
 	a.pointer(asm.R8, asm.R6, a.at("css_set", "subsys").offset+8*which)
 	a.emit(asm.JEq.Imm(asm.R8, 0, end), asm.Mov.Imm(asm.R1, 0))
 	a.put(stackC, asm.R1)
-	a.pointer(asm.R1, asm.R8, a.at("cgroup_subsys_state", "cgroup").offset)
-	a.pointer(asm.R9, asm.R1, a.at("cgroup", "root").offset)
-	a.get(asm.R1, stackRoot)
-	a.emit(asm.JNE.Reg(asm.R1, asm.R9, end)) // cgroup v1 counts elsewhere
+	a.get(asm.R1, stackRecord+groupFlags)
+	a.emit(asm.And.Imm(asm.R1, flagIOUnified), asm.JEq.Imm(asm.R1, 0, end)) // cgroup v1 counts elsewhere
 	a.pointer(asm.R6, asm.R8, a.at("blkcg", "blkg_list").offset)
 	a.here(loop)
 	a.emit(asm.JEq.Imm(asm.R6, 0, end))
